@@ -1,0 +1,1 @@
+"""The console command `awfproxy`, one module per verb."""

@@ -1,0 +1,154 @@
+"""`awfproxy check`: what the daemon does before it listens, without listening.
+
+With `--show` the settings are printed, each with the place its value is from, and nothing is connected
+to. Without, the validator runs alone, and its exit code is the command's. One case has no code in the
+daemon: with `--probe try` it would open its port and not be ready; that is 69 here.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from awfproxy.commandline import CommandLine, help_text, parse
+from awfproxy.credentials.sources import mode_of, read_file
+from awfproxy.credentials.verdict import describe
+from awfproxy.errors import ConfigError
+from awfproxy.net.ready import OriginEndpoint
+from awfproxy.net.tls import ClientTls
+from awfproxy.observe.health import Health
+from awfproxy.options import CommandLineError
+from awfproxy.providers.openai import OPENAI
+from awfproxy.service.exit import ExitCode, one_line
+from awfproxy.service.probe import KeyProbe
+from awfproxy.service.validator import Policy, Quit, Validator
+from awfproxy.settings import Probe, Settings, load
+
+ABOUT = """\
+awfproxy check judges settings and key, and tries the way to the provider: the egress proxy, TLS, and one
+cheap request with the key. Nothing listens. It ends with the daemon's own exit code: 0 if the daemon
+would be ready, 69 if it would have to wait for the egress proxy or the provider.
+
+  --show                      Print each setting, its value and where that is from; connect to nothing.
+
+All other options are the daemon's:
+
+"""
+
+
+@attrs.frozen
+class _Terminal:
+    out: TextIO
+    err: TextIO
+
+    def say(self, text: str) -> None:
+        self.out.write(text)
+
+    def complain(self, sentence: str) -> None:
+        self.err.write(f"awfproxy: {one_line(sentence)}\n")
+
+
+@attrs.frozen
+class _Finding:
+    code: int
+    sentence: str
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    terminal = _Terminal(sys.stdout, sys.stderr)
+    try:
+        line = parse(arguments, frozenset(("help", "show")))
+        if "help" in line.flags:
+            terminal.say(ABOUT + help_text("awfproxy check"))
+            return 0
+        return _check(line, os.environ if environ is None else environ, terminal)
+    except CommandLineError as error:
+        terminal.complain(str(error))
+        return ExitCode.USAGE
+    except ConfigError as error:
+        terminal.complain(str(error))
+        return ExitCode.CONFIG
+
+
+def _check(line: CommandLine, environ: Mapping[str, str], terminal: _Terminal) -> int:
+    settings = load(line.values, environ, OPENAI, read_file, mode_of)
+    for warning in settings.warnings:
+        terminal.complain(f"warning: {warning}")
+    if "show" in line.flags:
+        terminal.say(table(settings))
+        return 0
+    if settings.probe is Probe.OFF:
+        terminal.say("Settings and key are well-formed. Nothing else was tried (--probe off).\n")
+        return 0
+    finding = _validate(settings)
+    if finding.code:
+        terminal.complain(finding.sentence)
+    else:
+        terminal.say(f"{finding.sentence}\n")
+    return finding.code
+
+
+def table(settings: Settings) -> str:
+    """One line for each setting: name, value, and the place the value is from."""
+    width = max(len(entry.name) for entry in settings.entries)
+    return "".join(
+        f"{entry.name:<{width}}  {one_line(entry.shown)}, from {one_line(entry.source)}\n"
+        for entry in settings.entries
+    )
+
+
+def _validate(settings: Settings) -> _Finding:
+    """Run the reactor for as long as the validator takes."""
+    from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
+
+    outcome: list[_Finding | BaseException] = []
+
+    def end(result: _Finding | Failure) -> None:
+        problem = result.value if isinstance(result, Failure) else result
+        assert problem is not None
+        outcome.append(problem)
+        if reactor.running:
+            reactor.stop()
+
+    def begin() -> None:
+        finding = Deferred.fromCoroutine(_find(reactor, settings))
+        finding.addBoth(end)
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    match outcome:
+        case [_Finding() as finding]:
+            return finding
+        case [ConfigError() as error]:
+            raise error
+        case [BaseException() as problem]:
+            # Only the type: the text of a library's exception is not ours to vouch for (G4).
+            return _Finding(ExitCode.INTERNAL, f"The check itself failed: {type(problem).__name__}")
+    return _Finding(128 + signal.SIGINT, "Stopped by a signal before the check had ended.")
+
+
+async def _find(reactor: IReactorTime, settings: Settings) -> _Finding:
+    provider, origin = settings.provider, settings.origin
+    tls = ClientTls(origin.host, settings.roots_file, settings.extra_ca_files)
+    endpoint = OriginEndpoint(reactor, origin, settings.egress, tls, settings.deadlines)
+    probe = KeyProbe(reactor, endpoint, provider, origin, settings.base_path, settings.credential)
+    policy = Policy(settings.probe, settings.startup_grace, settings.startup_deadline, provider, origin)
+    health = Health(time.time, True)
+    decision = await Validator(reactor, policy, health, probe.attempt).validate()
+    if isinstance(decision, Quit):
+        return _Finding(decision.code, decision.sentence)
+    if not decision.ready or health.verdict is None:
+        problem = health.egress_error
+        cause = (
+            describe(provider, health.verdict) + "." if problem is None and health.verdict else str(problem)
+        )
+        return _Finding(ExitCode.UNAVAILABLE, f"The daemon would open its port, but not be ready. {cause}")
+    return _Finding(0, f"{describe(provider, health.verdict)}. The daemon would be ready.")

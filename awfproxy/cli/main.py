@@ -1,0 +1,70 @@
+"""The console script `awfproxy`: one verb, and the rest of the command line is the verb's."""
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+
+from awfproxy import __version__
+
+EX_USAGE = 64
+
+VERBS = {
+    "check": "judge settings, key and the way to the provider, as the daemon does before it listens",
+    "demo": "run the daemon against a provider and an egress proxy of its own: no key, no network",
+}
+
+HELP = """\
+awfproxy lets a coding agent use a paid API without ever holding its key: it takes the agent's requests
+without one, adds it, and forwards them through an egress proxy (Squid).
+
+Usage: awfproxy VERB [options]
+
+{verbs}
+
+`awfproxy VERB --help` tells each one's options. The daemon itself is started by Twisted's own commands:
+
+  export OPENAI_API_KEY=...
+  twistd -n awfproxy --egress-proxy http://squid:3128        (all options: twistd awfproxy --help)
+
+Then point the agent at http://127.0.0.1:10000, with any text for its key.
+
+Examples:
+  awfproxy demo                                              try it without a key
+  awfproxy check --egress-proxy http://squid:3128            would the daemon start, and if not, why?
+  awfproxy check --show                                      each setting, and where its value is from
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verb; its module is only imported then, so that `--help` answers at once."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words:
+        sys.stderr.write(_help())
+        return EX_USAGE
+    verb, rest = words[0], words[1:]
+    if verb in ("--help", "-h", "help"):
+        sys.stdout.write(_help())
+        return 0
+    if verb == "--version":
+        sys.stdout.write(f"awfproxy {__version__}\n")
+        return 0
+    if verb not in VERBS:
+        sys.stderr.write(f"awfproxy: {_unknown(verb)}\n")
+        return EX_USAGE
+    status: int = import_module(f"awfproxy.cli.{verb}").main(rest)
+    return status
+
+
+def _help() -> str:
+    return HELP.format(verbs="\n".join(f"  {name:<8}{text}" for name, text in VERBS.items()))
+
+
+def _unknown(verb: str) -> str:
+    if verb.startswith("-"):
+        return "options come after the verb: awfproxy check --show. See awfproxy --help"
+    close = get_close_matches(verb, VERBS, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    if verb in ("run", "start", "serve"):
+        hint = " The daemon is started with: twistd -n awfproxy"
+    return f"there is no such verb.{hint} See awfproxy --help"

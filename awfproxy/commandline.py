@@ -1,0 +1,124 @@
+"""The form of the command line, and the help, both from the table of options; `given` judges the values."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+
+import attrs
+
+from awfproxy.options import BY_NAME, OPTIONS, CommandLineError, Option
+from awfproxy.providers.openai import OPENAI
+from awfproxy.providers.provider import Provider
+
+
+@attrs.frozen
+class CommandLine:
+    values: dict[str, str | list[str] | None]
+    """What `settings.load` takes: texts, a list for repeatable options, None for what is not there."""
+
+    flags: frozenset[str]
+
+
+def parse(arguments: Sequence[str], flags: frozenset[str] = frozenset(("help",))) -> CommandLine:
+    """`--name value` and `--name=value`. Names are whole: a `--key` must not be taken for --key-file."""
+    values: dict[str, str | list[str] | None] = {
+        option.name: [] if option.repeatable else None for option in OPTIONS
+    }
+    seen = set()
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "-h":
+            argument = "--help"
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not name:
+            raise CommandLineError(
+                "The command line has something on it that is no option. All options begin with two dashes; "
+                "see --help"
+            )
+        if name in flags and not equals:
+            seen.add(name)
+            continue
+        option = BY_NAME.get(name)
+        if option is None:
+            raise CommandLineError(
+                f"--{_printable(name)} is not an option.{did_you_mean(name, '--')} See --help"
+            )
+        if not equals:
+            following = next(rest, None)
+            if following is None:
+                raise CommandLineError(f"{option.flag} needs a value: {option.flag} {option.metavar}")
+            value = following
+        earlier = values[name]
+        if isinstance(earlier, list):
+            earlier.append(value)
+        elif earlier is None:
+            values[name] = value
+        else:
+            raise CommandLineError(f"{option.flag} is given twice. Give it once.")
+    return CommandLine(values, frozenset(seen))
+
+
+def did_you_mean(name: str, prefix: str = "") -> str:
+    if name.lower() in ("key", "api-key", "apikey", "openai-api-key", "openai_api_key", "api_key"):
+        return f" A key is never given there: use {prefix}key-file, or the environment."
+    close = get_close_matches(name.lower().replace("_", "-"), BY_NAME, n=1, cutoff=0.6)
+    return f" Did you mean {prefix}{close[0]}?" if close else ""
+
+
+def _printable(name: str) -> str:
+    return ascii(name)[1:-1] if len(name) <= 40 and not name.startswith("sk-") else "(not shown)"
+
+
+EXAMPLES = """\
+Examples:
+  export OPENAI_API_KEY=...                            the key stays here; agents get none
+  {program} --egress-proxy http://squid:3128
+  {program} --key-file /etc/awfproxy/key --egress-proxy http://squid:3128 --probe require
+  {program} --listen unix:/run/awfproxy/openai.sock --egress-proxy direct
+  AWFPROXY_PORT=10080 {program} --config /etc/awfproxy.toml
+"""
+
+EXIT_CODES = """\
+Exit codes: 64 command line, 69 no way to the provider in time, 71 port in use, 76 TLS, 77 key rejected,
+78 configuration, a missing key, or a destination that the egress proxy does not allow.
+"""
+
+
+def help_text(program: str = "twistd -n awfproxy", provider: Provider = OPENAI) -> str:
+    """All options in their groups, with variables and defaults, and examples."""
+    parts = [f"Usage: {program} [options]\n"]
+    for group in dict.fromkeys(option.group for option in OPTIONS):
+        rows = "".join(_rows(option, provider) for option in OPTIONS if option.group == group)
+        parts.append(f"{group}:\n{rows}")
+    parts.append(
+        "Each option is also an environment variable (AWFPROXY_PORT for --port; several values are\n"
+        "separated by spaces) and a key in the --config file (port). To see each value, and where it\n"
+        "is from: awfproxy check --show\n"
+    )
+    parts.append(EXAMPLES.format(program=program))
+    parts.append(EXIT_CODES)
+    return "\n".join(parts)
+
+
+def _rows(option: Option, provider: Provider) -> str:
+    return "".join(line + "\n" for line in _lines(option, provider))
+
+
+def _lines(option: Option, provider: Provider) -> Iterator[str]:
+    head = f"  {option.flag} {option.metavar}"
+    text = option.help + (" May be repeated." if option.repeatable else "")
+    facts = []
+    if option.default:
+        facts.append(f"default {option.default}")
+    shared = option.shared_variables(provider)
+    if shared:
+        facts.append("or " + ", ".join(shared))
+    if facts:
+        text += f" [{'; '.join(facts)}]"
+    lines = textwrap.wrap(text, 72, break_long_words=False, break_on_hyphens=False)
+    if len(head) > 28:
+        yield head
+    else:
+        yield f"{head:<29} {lines.pop(0)}"
+    for line in lines:
+        yield " " * 30 + line

@@ -1,0 +1,144 @@
+"""From the client's head to the upstream head, and from the origin's head to the client's. Pure.
+
+Inwards: hop-by-hop fields off, every credential of the client's off, Host and base path set, the framing
+written anew, the provider's credential put in. Outwards: hop-by-hop fields off, the framing written anew.
+All other fields keep order, casing, duplicates and bytes.
+"""
+
+from awfproxy.providers.provider import Provider
+from awfproxy.wire.framing import CHUNKED, UNTIL_CLOSE, Framing, Length
+from awfproxy.wire.message import Field, Fields, RequestHead, ResponseHead, field, tokens
+from awfproxy.wire.target import Origin, join_base_path
+
+HOP_BY_HOP: dict[bytes, str] = {
+    b"connection": "RFC 9110 7.6.1",
+    b"keep-alive": "RFC 9110 7.6.1",
+    b"proxy-connection": "RFC 9110 7.6.1",
+    b"te": "RFC 9110 10.1.4: needs Connection, so it is for one hop",
+    b"transfer-encoding": "RFC 9112 6.1: the framing is ours on each side",
+    b"upgrade": "RFC 9110 7.8",
+}
+"""Fields for one connection, with the source of each."""
+
+STRIPPED: dict[bytes, str] = {
+    b"authorization": "the client's credential",
+    b"proxy-authorization": "the client's credential; ours to the egress proxy goes on the CONNECT alone",
+    b"proxy-authenticate": "RFC 9110 11.7.1: between a client and its proxy",
+    b"x-api-key": "the client's credential (Anthropic)",
+    b"api-key": "the client's credential (Azure)",
+    b"x-goog-api-key": "the client's credential (Google)",
+    b"chatgpt-account-id": "the client's account (codex)",
+    b"cookie": "a credential for the origin",
+    b"cookie2": "a credential for the origin",
+    b"forwarded": "tells the provider about the sandbox",
+    b"via": "tells the provider about the sandbox",
+}
+"""Fields of a request that never reach the provider, with the reason of each. Matched in any case and with
+`_` for `-`, since many servers take the two for the same. `x-forwarded-*` and the field that we inject
+belong to it too."""
+
+_STRIPPED_PREFIX = b"x-forwarded-"
+_KEY_SUBPROTOCOL = b"openai-insecure-api-key."
+_NO_TRAILER = frozenset(
+    {b"host", b"content-length", b"trailer", b"content-encoding", b"content-type", b"expect"}
+)
+# Content-Length itself is placed before this is asked; what is removed here is `Content_Length`.
+_REMOVED = frozenset(HOP_BY_HOP) | frozenset(STRIPPED) | {b"content-length"}
+_NOT_RELAYED = frozenset(HOP_BY_HOP) | {b"awfproxy-request-id", b"awfproxy-error"}
+
+
+def _stripped(name: bytes, provider: Provider) -> bool:
+    key = name.replace(b"_", b"-")
+    return key in _REMOVED or key == provider.field or key.startswith(_STRIPPED_PREFIX)
+
+
+def _without_key_subprotocol(item: Field) -> Field | None:
+    """Browser clients of OpenAI's realtime API put the key into the list of WebSocket subprotocols."""
+    kept = [
+        part for part in item[2].split(b",") if not part.strip(b" \t").lower().startswith(_KEY_SUBPROTOCOL)
+    ]
+    return (item[0], item[1], b",".join(kept)) if any(part.strip(b" \t") for part in kept) else None
+
+
+def prepare_request(
+    head: RequestHead,
+    framing: Framing,
+    *,
+    provider: Provider,
+    origin: Origin,
+    base_path: bytes,
+    key: bytes,
+) -> RequestHead:
+    """The head to send upstream; `head.target` is in origin-form and `framing` is the client's."""
+    nominated = tokens(head.fields, b"connection")
+    fields: list[Field] = []
+    host = field(b"Host", origin.host_field)
+    host_placed = framing_placed = False
+    for item in head.fields:
+        lower = item[0]
+        if lower == b"host":
+            if not host_placed:
+                fields.append((lower, item[1], origin.host_field))
+                host_placed = True
+        elif lower in (b"content-length", b"transfer-encoding"):
+            if not framing_placed:
+                fields += _framing_field(framing, item)
+                framing_placed = True
+        elif _stripped(lower, provider) or lower in nominated:
+            continue
+        elif lower.replace(b"_", b"-") == b"sec-websocket-protocol":
+            kept = _without_key_subprotocol(item)
+            if kept is not None:
+                fields.append(kept)
+        else:
+            fields.append(item)
+    if not host_placed:
+        fields.insert(0, host)
+    fields += [field(name, value) for name, value in provider.inject(key)]
+    return RequestHead(head.method, join_base_path(base_path, head.target), b"1.1", tuple(fields))
+
+
+def prepare_trailers(trailers: Fields, provider: Provider) -> Fields:
+    """A request's trailers without what must not be there: a server may merge them into the head."""
+    return tuple(item for item in trailers if item[0] not in _NO_TRAILER and not _stripped(item[0], provider))
+
+
+def _framing_field(framing: Framing, received: Field) -> list[Field]:
+    if framing == CHUNKED:
+        return [(b"transfer-encoding", b"Transfer-Encoding", b"chunked")]
+    octets = framing.octets if isinstance(framing, Length) else 0
+    return [(b"content-length", received[1], b"%d" % octets)]
+
+
+def client_framing(framing: Framing, version: bytes) -> Framing:
+    """How a response with that framing upstream is framed towards a client of that version."""
+    if framing in (CHUNKED, UNTIL_CLOSE):
+        return CHUNKED if version == b"1.1" else UNTIL_CLOSE
+    return framing
+
+
+def prepare_response(
+    head: ResponseHead, framing: Framing, request_id: bytes, connection: bytes | None
+) -> ResponseHead:
+    """The head to send to the client; `framing` is that towards the client.
+
+    `connection` is the Connection field's value, or None for none. On responses without a body
+    Content-Length stays as the origin sent it (to HEAD, 304: RFC 9110 8.6).
+    """
+    nominated = tokens(head.fields, b"connection")
+    fields: list[Field] = []
+    chunked = field(b"Transfer-Encoding", b"chunked")
+    wants_chunked = framing == CHUNKED
+    for item in head.fields:
+        lower = item[0]
+        if lower == b"transfer-encoding" and wants_chunked:
+            fields.append(chunked)
+            wants_chunked = False
+        elif lower == b"content-length" or (lower not in _NOT_RELAYED and lower not in nominated):
+            fields.append(item)
+    if wants_chunked:
+        fields.append(chunked)
+    fields.append((b"awfproxy-request-id", b"awfproxy-request-id", request_id))
+    if connection is not None:
+        fields.append((b"connection", b"Connection", connection))
+    return ResponseHead(b"1.1", head.status, head.reason, tuple(fields))

@@ -1,0 +1,159 @@
+"""Where the key comes from: environment, file, systemd credential. One key, from however many places.
+
+All sources are looked at, and each value found is judged; two that disagree are an error, since either
+could be the stale one. One trailing newline is trimmed, as editors and `echo` leave it; `shape` judges
+the rest. The file system is reached through the two callables given; `read_file` and `mode_of` are the
+real ones.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from os.path import join
+
+import attrs
+
+from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.shape import check_shape
+from awfproxy.errors import ConfigError
+from awfproxy.providers.provider import Provider
+
+LARGEST_FILE = 16 * 1024 * 1024
+
+ReadFile = Callable[[str], bytes]
+ModeOf = Callable[[str], int]
+
+
+@attrs.frozen
+class KeyFound:
+    secret: Secret
+    source: str
+    """For the operator: `environment variable OPENAI_API_KEY`; several that agree are all named."""
+
+    warnings: tuple[str, ...]
+
+
+def find_key(
+    environ: Mapping[str, str],
+    key_file: str | None,
+    provider: Provider,
+    read_file: ReadFile,
+    mode_of: ModeOf,
+) -> KeyFound:
+    """The provider's key, or `ConfigError`. `key_file` is the value of --key-file, whatever set that."""
+    found = [
+        (check_shape(value.removesuffix(b"\n"), source, provider), source)
+        for value, source in _values(environ, key_file, provider, read_file)
+    ]
+    if not found:
+        raise ConfigError(_how_to_give(provider))
+    secret, source = found[0]
+    for other, other_source in found[1:]:
+        if other != secret:
+            raise ConfigError(
+                f"The {provider.title} key is given twice, and the two differ: {source}, and {other_source}. "
+                "Remove the one that is out of date."
+            )
+    return KeyFound(
+        secret, " and ".join(source for _, source in found), tuple(_warnings(key_file, provider, mode_of))
+    )
+
+
+def has_source(
+    environ: Mapping[str, str], key_file: str | None, provider: Provider, read_file: ReadFile
+) -> bool:
+    """Whether anything at all is set as a source, good or bad, the empty variable included."""
+    if provider.variable in environ or key_file is not None:
+        return True
+    try:
+        return _credential(environ, provider, read_file) is not None
+    except ConfigError:
+        return True
+
+
+def _values(
+    environ: Mapping[str, str], key_file: str | None, provider: Provider, read_file: ReadFile
+) -> Iterator[tuple[bytes, str]]:
+    value = environ.get(provider.variable)
+    if value is not None:
+        yield os.fsencode(value), f"environment variable {provider.variable}"
+    if key_file is not None:
+        yield _read_key_file(key_file, provider, read_file), f"file {key_file}"
+    credential = _credential(environ, provider, read_file)
+    if credential is not None:
+        yield credential, f"systemd credential {provider.credential_name}"
+
+
+def _read_key_file(path: str, provider: Provider, read_file: ReadFile) -> bytes:
+    if "/" not in path and (path.startswith("sk-") or path.strip() != path):
+        raise ConfigError(
+            "--key-file takes the name of a file, and what it was given looks like the key itself (not "
+            "shown). "
+            f"Put the key into a file, or into the environment variable {provider.variable}; on a command "
+            "line "
+            "every process of this machine can read it, so consider it leaked."
+        )
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise ConfigError(
+            f"The {provider.title} key's file, --key-file {path}, cannot be read: "
+            f"{error.strerror or 'no reason given'}. "
+            "Check its name, and that the user whom awfproxy runs as may read it."
+        ) from None
+
+
+def _credential(environ: Mapping[str, str], provider: Provider, read_file: ReadFile) -> bytes | None:
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return None
+    try:
+        return read_file(join(directory, provider.credential_name))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(
+            f"The systemd credential {provider.credential_name}, in $CREDENTIALS_DIRECTORY, cannot be read: "
+            f"{error.strerror or 'no reason given'}. Check LoadCredential= in the unit."
+        ) from None
+
+
+def _warnings(key_file: str | None, provider: Provider, mode_of: ModeOf) -> Iterator[str]:
+    if key_file is None:
+        return
+    try:
+        mode = mode_of(key_file)
+    except OSError:
+        return
+    if mode & stat.S_IROTH:
+        yield (
+            f"The {provider.title} key's file, {key_file}, is readable by every user of this machine. "
+            f"Do: chmod 600 {key_file}"
+        )
+
+
+def _how_to_give(provider: Provider) -> str:
+    name, file = provider.variable, provider.credential_name
+    return (
+        f"awfproxy has no {provider.title} key: no source of one is set. Give it in one of these ways: the "
+        "environment "
+        f"variable {name} (in GitHub Actions: env: {name}: ${{{{ secrets.{name} }}}}); a file named by "
+        "--key-file or "
+        "AWFPROXY_KEY_FILE, or by key-file in the --config file; a systemd credential: "
+        f"LoadCredential={file}:/etc/{file}. "
+        "To try awfproxy without a key: awfproxy demo"
+    )
+
+
+def read_file(path: str) -> bytes:
+    """A small file's content. Read once, from its start, so that `/dev/fd/3` and `<(command)` work too."""
+    with open(path, "rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return content
+
+
+def mode_of(path: str) -> int:
+    return os.stat(path).st_mode

@@ -1,0 +1,1 @@
+"""What `awfproxy demo` puts behind the daemon in place of Squid and the provider; nothing else imports it."""

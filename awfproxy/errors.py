@@ -1,0 +1,383 @@
+"""Every way a request can fail, as exception classes that carry their own row of the error table.
+
+A row is what the client, the operator's log, the metrics and `docs/errors.md` all show: the client's
+status, a stable code, the hop that failed, whether trying again can help, one sentence, and the fix.
+The row is class data, so an error has exactly one of each. The text never holds bytes from a peer
+(RFC 9110 5.5: field values are not trustworthy) and never a credential: `detail` is written by
+awfproxy itself, for the operator.
+"""
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Hop(Enum):
+    """Where on the way from the agent to the provider something failed."""
+
+    CLIENT = "client"
+    AWFPROXY = "awfproxy"
+    EGRESS = "egress"
+    TLS = "tls"
+    ORIGIN = "origin"
+    CREDENTIAL = "credential"
+    CONFIGURATION = "configuration"
+
+
+class AwfError(Exception):
+    """Base of all our errors; a concrete class fills in its row of the table.
+
+    `detail` adds a fact for the operator's log and for `str()`; it is ours to write and is never
+    sent to the client.
+    """
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    hop: ClassVar[Hop]
+    retryable: ClassVar[bool] = False
+    retry_after: ClassVar[int | None] = None
+    """Seconds for the `Retry-After` field; small, since clients wait that long (docs: clients)."""
+    sentence: ClassVar[str]
+    fix: ClassVar[str]
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        text = f"{self.sentence} {self.fix}"
+        return f"{text} ({self.detail})" if self.detail else text
+
+
+# --- the client's side ---------------------------------------------------------------------------
+
+
+class ClientError(AwfError):
+    """The request itself cannot be forwarded; the client has to change it."""
+
+    hop = Hop.CLIENT
+
+
+class MalformedMessage(ClientError):
+    status = 400
+    code = "malformed_request"
+    sentence = "The request is not well-formed HTTP/1.1."
+    fix = "Send one request per RFC 9112, with one unambiguous framing."
+
+
+class BadTarget(ClientError):
+    status = 400
+    code = "bad_target"
+    sentence = "The request-target is not a path that can be forwarded."
+    fix = "Send a target that starts with a single '/', or an absolute one for this proxy or the provider."
+
+
+class BadHost(ClientError):
+    status = 400
+    code = "bad_host"
+    sentence = "The request has no Host field, more than one, or a malformed one."
+    fix = "Send exactly one Host field."
+
+
+class MethodNotAllowed(ClientError):
+    status = 405
+    code = "method_not_allowed"
+    sentence = "CONNECT and TRACE are not forwarded."
+    fix = "Use awfproxy as the API's base URL, not as an HTTP proxy."
+
+
+class RequestHeadTimeout(ClientError):
+    status = 408
+    code = "request_head_timeout"
+    sentence = "The request head did not arrive in time."
+    fix = "Send the whole head at once; --head-deadline sets the limit."
+
+
+class RequestBodyTimeout(ClientError):
+    status = 408
+    code = "request_body_timeout"
+    sentence = "The request body stopped arriving."
+    fix = "Keep sending; --body-deadline sets how long a pause may be."
+
+
+class TargetTooLong(ClientError):
+    status = 414
+    code = "target_too_long"
+    sentence = "The request-target is too long."
+    fix = "Shorten the path or query."
+
+
+class WebSocketUnsupported(ClientError):
+    status = 426
+    code = "websocket_unsupported"
+    sentence = "WebSocket is not available here."
+    fix = "Use HTTP with server-sent events; codex falls back by itself."
+
+
+class HeadTooLarge(ClientError):
+    status = 431
+    code = "head_too_large"
+    sentence = "The request head is too large or has too many fields."
+    fix = "Send fewer or shorter fields."
+
+
+class MethodUnknown(ClientError):
+    status = 501
+    code = "method_not_implemented"
+    sentence = "The request method is not one that awfproxy knows."
+    fix = "Use a registered HTTP method, in upper case."
+
+
+class VersionNotSupported(ClientError):
+    status = 505
+    code = "version_not_supported"
+    sentence = "Only HTTP/1.1 and HTTP/1.0 are spoken here."
+    fix = "Use plain HTTP/1.1."
+
+
+# --- awfproxy itself -----------------------------------------------------------------------------
+
+
+class InternalError(AwfError):
+    status = 500
+    code = "internal_error"
+    hop = Hop.AWFPROXY
+    sentence = "awfproxy failed on this request."
+    fix = "Report the request id with awfproxy's log."
+
+
+class TooManyConnections(AwfError):
+    status = 503
+    code = "too_many_connections"
+    hop = Hop.AWFPROXY
+    retryable = True
+    retry_after = 1
+    sentence = "awfproxy has as many client connections as it may have."
+    fix = "Close some, or raise --max-connections."
+
+
+class PoolExhausted(AwfError):
+    status = 503
+    code = "pool_exhausted"
+    hop = Hop.AWFPROXY
+    retryable = True
+    retry_after = 1
+    sentence = "No connection to the provider became free in time."
+    fix = "Send fewer requests at once, or raise --pool-max."
+
+
+class ShuttingDown(AwfError):
+    status = 503
+    code = "shutting_down"
+    hop = Hop.AWFPROXY
+    retryable = True
+    retry_after = 2
+    sentence = "awfproxy is stopping."
+    fix = "Try again once it is back."
+
+
+class CredentialMissing(AwfError):
+    status = 403
+    code = "credential_missing"
+    hop = Hop.CREDENTIAL
+    sentence = "awfproxy holds no key for this provider, so nothing was forwarded."
+    fix = "Give awfproxy the key; the agent needs none."
+
+
+# --- the egress proxy ----------------------------------------------------------------------------
+
+
+class EgressError(AwfError):
+    """The egress proxy (Squid) could not be reached or would not open a tunnel."""
+
+    hop = Hop.EGRESS
+
+
+class EgressUnreachable(EgressError):
+    status = 502
+    code = "egress_unreachable"
+    retryable = True
+    retry_after = 2
+    sentence = "The egress proxy cannot be reached."
+    fix = "Check that Squid runs and that --egress-proxy names its address."
+
+
+class EgressDenied(EgressError):
+    status = 403
+    code = "egress_denied"
+    sentence = "The egress proxy does not allow the provider's host."
+    fix = "Add the host to Squid's allowlist."
+
+
+class EgressAuthRequired(EgressError):
+    status = 502
+    code = "egress_auth_required"
+    sentence = "The egress proxy wants credentials, or refused the ones it got."
+    fix = "Put user and password into the egress proxy's URL: http://USER:PASSWORD@HOST:PORT."
+
+
+class EgressFailed(EgressError):
+    status = 503
+    code = "egress_failed"
+    retryable = True
+    retry_after = 2
+    sentence = "The egress proxy could not open a tunnel to the provider."
+    fix = "Check Squid's own way out: name resolution and network."
+
+
+class EgressProtocolError(EgressError):
+    status = 502
+    code = "egress_protocol_error"
+    sentence = "The egress proxy did not answer CONNECT as an HTTP proxy does."
+    fix = "Check that --egress-proxy names an HTTP proxy's port."
+
+
+class EgressTimeout(EgressError):
+    status = 504
+    code = "egress_timeout"
+    retryable = True
+    retry_after = 2
+    sentence = "The egress proxy did not open the tunnel in time."
+    fix = "Check Squid and its way out; --connect-deadline sets the limit."
+
+
+# --- TLS to the provider -------------------------------------------------------------------------
+
+
+class TlsFailed(AwfError):
+    """TLS to the provider could not be established; no byte of a request was sent."""
+
+    hop = Hop.TLS
+
+
+class TlsUntrusted(TlsFailed):
+    status = 502
+    code = "tls_untrusted"
+    sentence = "The provider's certificate is not trusted."
+    fix = "If a proxy of yours re-signs TLS, name its CA with --ca-file."
+
+
+class TlsNameMismatch(TlsFailed):
+    status = 502
+    code = "tls_name_mismatch"
+    sentence = "The provider's certificate is for another name."
+    fix = "Check --target and where the egress proxy sends that name."
+
+
+class TlsProtocolError(TlsFailed):
+    status = 502
+    code = "tls_protocol_error"
+    sentence = "The provider's side does not speak TLS with HTTP/1.1 as we need it."
+    fix = "Check --target's host and port, and what stands behind the egress proxy."
+
+
+class TlsClosed(TlsFailed):
+    status = 502
+    code = "tls_closed"
+    retryable = True
+    retry_after = 1
+    sentence = "The connection was closed while TLS was being set up."
+    fix = "Try again; if it stays, check what the egress proxy does with the tunnel."
+
+
+class TlsTimeout(TlsFailed):
+    status = 504
+    code = "tls_timeout"
+    retryable = True
+    retry_after = 2
+    sentence = "TLS to the provider was not set up in time."
+    fix = "Check the network behind the egress proxy; --tls-deadline sets the limit."
+
+
+# --- the provider --------------------------------------------------------------------------------
+
+
+class OriginError(AwfError):
+    """The provider's side failed after the tunnel stood."""
+
+    hop = Hop.ORIGIN
+
+
+class OriginClosed(OriginError):
+    status = 502
+    code = "origin_closed"
+    retryable = True
+    retry_after = 1
+    sentence = "The provider closed the connection without an answer."
+    fix = "Try again."
+
+
+class OriginMalformed(OriginError):
+    status = 502
+    code = "origin_malformed"
+    sentence = "The provider's answer is not well-formed HTTP/1.1."
+    fix = "Check that --target names an HTTP API."
+
+
+class OriginUnexpectedUpgrade(OriginError):
+    status = 502
+    code = "origin_unexpected_upgrade"
+    sentence = "The provider switched protocols without being asked."
+    fix = "Check that --target names an HTTP API."
+
+
+class IncompleteMessage(OriginError):
+    """RFC 9112 8: the response ended before its framing said so; the client is reset, never told 'done'."""
+
+    status = 502
+    code = "origin_truncated"
+    retryable = True
+    retry_after = 1
+    sentence = "The provider's answer was cut short."
+    fix = "Try again."
+
+
+class ResponseHeadTimeout(OriginError):
+    status = 504
+    code = "origin_timeout"
+    retryable = True
+    retry_after = 1
+    sentence = "The provider did not begin to answer in time."
+    fix = "Try again; --response-deadline sets the limit."
+
+
+class StreamSilent(OriginError):
+    status = 504
+    code = "origin_silent"
+    retryable = True
+    retry_after = 1
+    sentence = "The provider's answer stopped half-way."
+    fix = "Try again; --silence-deadline sets how long a pause may be."
+
+
+# --- starting up ---------------------------------------------------------------------------------
+
+
+class ConfigError(AwfError):
+    """A setting cannot be used. The text names the setting, the place it came from, and the fix."""
+
+    status = 403
+    code = "configuration"
+    hop = Hop.CONFIGURATION
+    sentence = "awfproxy is not configured correctly."
+    fix = "See its log."
+
+    def __str__(self) -> str:
+        return self.detail or super().__str__()
+
+
+class CredentialRejected(AwfError):
+    status = 403
+    code = "credential_rejected"
+    hop = Hop.CREDENTIAL
+    sentence = "The provider rejects the key."
+    fix = "Give awfproxy a valid key."
+
+
+def table(root: type[AwfError] = AwfError) -> list[type[AwfError]]:
+    """All concrete rows below `root`, in the order in which they are written above."""
+    rows: list[type[AwfError]] = []
+    for kind in root.__subclasses__():
+        if "code" in vars(kind):
+            rows.append(kind)
+        rows.extend(table(kind))
+    return rows

@@ -1,0 +1,1 @@
+"""Sockets and TLS towards the origin: the one way out."""

@@ -1,0 +1,264 @@
+"""TLS towards the origin: one trust configuration, verified before anyone is told that it is open.
+
+Built on the standard library's `ssl` over memory buffers, since that costs a fifth less CPU a request than
+Twisted's TLS and gives session resumption; and because a connection that exists only once its certificate
+is verified cannot be used too early (Twisted's connect Deferred fires before the handshake).
+"""
+
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
+from typing import Any
+
+from twisted.internet import error
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IProtocol, ITransport
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from awfproxy.errors import (
+    ConfigError,
+    TlsClosed,
+    TlsFailed,
+    TlsNameMismatch,
+    TlsProtocolError,
+    TlsUntrusted,
+)
+
+_ALPN = "http/1.1"
+_RECORD = 16384
+# X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+_NAME_MISMATCH = (62, 64)
+
+
+class ClientTls:
+    """Whom to trust, which name to expect, and the last session, for one origin.
+
+    The roots are the system's, or `roots_file` in their place; `extra_ca_files` are added.
+    Raises `ConfigError` for a file without certificates and for an empty set of roots.
+    """
+
+    def __init__(
+        self, server_name: str, roots_file: str | None = None, extra_ca_files: tuple[str, ...] = ()
+    ) -> None:
+        self.server_name = server_name
+        self.session: ssl.SSLSession | None = None
+        self.context = _context(roots_file, extra_ca_files)
+        # Shared by all connections: what is in it is copied out before any other code runs.
+        self.buffer = memoryview(bytearray(8 * _RECORD))
+
+
+def _context(roots_file: str | None, extra_ca_files: tuple[str, ...]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols([_ALPN])
+    if roots_file is None:
+        context.load_default_certs()
+    for name in (*([] if roots_file is None else [roots_file]), *extra_ca_files):
+        try:
+            context.load_verify_locations(cafile=name)
+        except (OSError, ssl.SSLError) as problem:
+            raise ConfigError(
+                f"The CA file {name} cannot be used: it is unreadable or holds no PEM certificate. "
+                "Name a readable file of PEM certificates (--ca-file, SSL_CERT_FILE, NODE_EXTRA_CA_CERTS)."
+            ) from problem
+    # A directory of roots (capath) is read on demand and counts as none here.
+    paths = ssl.get_default_verify_paths()
+    if not context.cert_store_stats()["x509_ca"] and (roots_file is not None or paths.capath is None):
+        raise ConfigError(
+            "No trusted root certificates were found, so no provider could be verified. "
+            "Install the system's CA certificates (Debian: ca-certificates) or name a file with --ca-file."
+        )
+    return context
+
+
+class _State(Enum):
+    HANDSHAKE = "HANDSHAKE"
+    OPEN = "OPEN"
+    CLOSED = "CLOSED"
+
+
+@implementer(ITransport)
+class TlsConnection(Protocol):
+    """The protocol of a byte stream below, the transport of `inner` above.
+
+    HANDSHAKE -> OPEN -> CLOSED. `ready` fires with `inner` at OPEN, or errs with a `TlsFailed`; `inner`
+    hears nothing before OPEN. After OPEN, `inner.connectionLost` gets ConnectionDone only when the origin
+    said so (close_notify): anything else is ConnectionLost, so that a cut can be told from an end.
+    """
+
+    def __init__(self, options: ClientTls, inner: IProtocol) -> None:
+        self._options = options
+        self._inner = inner
+        self._state = _State.HANDSHAKE
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = options.context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=options.server_name, session=options.session
+        )
+        self._failed: TlsFailed | None = None
+        self._ended = self._session_kept = self._writable = False
+        self.ready: Deferred[IProtocol] = Deferred(lambda _: self._give_up())
+
+    # --- towards the byte stream -----------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._handshake()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._incoming.write(data)
+        if self._state is _State.OPEN:
+            self._decrypt()
+        elif self._state is _State.HANDSHAKE:
+            self._handshake()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        was, self._state = self._state, _State.CLOSED
+        if was is _State.OPEN:
+            if not self._ended and reason.check(error.ConnectionDone):
+                reason = Failure(error.ConnectionLost("closed without close_notify"))
+            self._inner.connectionLost(reason)
+        elif was is _State.HANDSHAKE and not self.ready.called:
+            self.ready.errback(self._failed or TlsClosed())
+
+    def _handshake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except ssl.SSLError as problem:
+            self._failed = _failure(problem)
+            self._flush()
+            self._lower.loseConnection()
+            return
+        self._flush()
+        if self._tls.selected_alpn_protocol() not in (_ALPN, None):
+            self._failed = TlsProtocolError("another application protocol was chosen")
+            self._lower.loseConnection()
+            return
+        self._state = _State.OPEN
+        self._writable = True
+        self._inner.makeConnection(self)
+        self.ready.callback(self._inner)
+        if self._state is _State.OPEN:
+            self._decrypt()
+
+    def _decrypt(self) -> None:
+        """Reads whole records into the shared buffer; stops when nothing is pending, not by an exception."""
+        read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]
+        pending, incoming = self._tls.pending, self._incoming
+        view, filled = self._options.buffer, 0
+        room = len(view) - _RECORD
+        try:
+            while incoming.pending or pending():
+                octets = read(_RECORD, view[filled:])
+                if not octets:
+                    self._ended = True
+                    break
+                filled += octets
+                if filled > room:
+                    self._deliver(bytes(view[:filled]))
+                    filled = 0
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self._ended = True
+        except ssl.SSLError:
+            self._writable = False
+            if filled:
+                self._deliver(bytes(view[:filled]))
+            self._lower.abortConnection()
+            return
+        if filled:
+            self._deliver(bytes(view[:filled]))
+        if self._outgoing.pending:
+            self._flush()
+        if self._ended and self._state is _State.OPEN:
+            self.loseConnection()
+
+    def _deliver(self, data: bytes) -> None:
+        if not self._session_kept:
+            # Tickets come before the first content (TLS 1.3), so here there is one if there will be.
+            self._session_kept = True
+            session = self._tls.session
+            if session is not None and session.has_ticket:
+                self._options.session = session
+        if self._state is _State.OPEN:
+            self._inner.dataReceived(data)
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._lower.write(self._outgoing.read())
+
+    def _give_up(self) -> None:
+        self._failed = TlsClosed("given up")
+        self._lower.abortConnection()
+
+    @property
+    def _lower(self) -> Any:
+        return self.transport
+
+    # --- the transport of the protocol inside ----------------------------------------------------
+
+    @property
+    def disconnecting(self) -> bool:
+        return self._state is not _State.OPEN or bool(self._lower.disconnecting)
+
+    def write(self, data: bytes) -> None:
+        if self._writable:
+            self._tls.write(data)
+            self._lower.write(self._outgoing.read())
+
+    def writeSequence(self, data: Any) -> None:
+        self.write(b"".join(data))
+
+    def loseConnection(self) -> None:
+        if self._writable:
+            self._writable = False
+            with suppress(ssl.SSLError):  # our close_notify is written; the origin's is not waited for
+                self._tls.unwrap()
+            self._flush()
+        self._lower.loseConnection()
+
+    def abortConnection(self) -> None:
+        self._writable = False
+        self._lower.abortConnection()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        self._lower.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        self._lower.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        self._lower.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._lower.resumeProducing()
+
+    def stopProducing(self) -> None:
+        self._lower.stopProducing()
+
+    def getHandle(self) -> Any:
+        """The socket below, for the pool's close check."""
+        return self._lower.getHandle()
+
+    def getPeer(self) -> IAddress:
+        return self._lower.getPeer()  # type: ignore[no-any-return]
+
+    def getHost(self) -> IAddress:
+        return self._lower.getHost()  # type: ignore[no-any-return]
+
+
+def _failure(problem: ssl.SSLError) -> TlsFailed:
+    """Our error for one of OpenSSL's; its reasons are constants of its own, never the peer's bytes."""
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        if problem.verify_code in _NAME_MISMATCH:
+            return TlsNameMismatch()
+        return TlsUntrusted(problem.verify_message)
+    if isinstance(problem, ssl.SSLEOFError):
+        return TlsClosed()
+    return TlsProtocolError((problem.reason or "").lower().replace("_", " "))

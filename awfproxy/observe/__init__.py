@@ -1,0 +1,1 @@
+"""What watches exchanges and never touches them: logs and counters."""

@@ -1,0 +1,120 @@
+"""One line per exchange: what was asked, what became of it, how long each phase took.
+
+No byte from a peer reaches the line unescaped, no query string and no field value but the two request ids.
+"""
+
+import re
+from enum import Enum
+
+import attrs
+from twisted.logger import Logger
+
+from awfproxy.errors import AwfError
+from awfproxy.observe.metrics import Metrics
+from awfproxy.wire.target import path_of
+
+_MAX_PATH = 200
+_UNSAFE = re.compile(r"[^\x21-\x7e]")
+_FORMAT = (
+    "{client} {method} {path} {status} {outcome} {error} in={request_bytes} out={response_bytes} "
+    "ms={duration_ms} tunnel={tunnel} tunnel_ms={tunnel_ms} head_ms={head_ms} "
+    "id={request_id} provider_id={provider_request_id}"
+)
+
+
+class Outcome(Enum):
+    """What became of an exchange."""
+
+    COMPLETED = "completed"
+    CLIENT_LEFT = "client_left"
+    CLIENT_LEFT_AFTER_DONE = "client_left_after_done"
+    """After the protocol's own end marker: a success."""
+    UPSTREAM_FAILED = "upstream_failed"
+    UPSTREAM_TRUNCATED = "upstream_truncated"
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+    DRAINED = "drained"
+
+
+@attrs.define(eq=False)
+class AccessRecord:
+    """What is known of one exchange so far; times are the reactor's seconds."""
+
+    request_id: bytes
+    client: str
+    method: bytes
+    target: bytes
+    started: float
+    request_bytes: int = 0
+    """Octets of content received from the client."""
+    response_bytes: int = 0
+    """Octets of content sent to the client."""
+    status: int = 0
+    """As the client saw it; 0 when it saw none."""
+    acquired: float | None = None
+    head_at: float | None = None
+    reused: bool | None = None
+    provider_request_id: bytes = b""
+    error: type[AwfError] | None = None
+
+
+class AccessLog:
+    """Writes the lines of one provider and counts along."""
+
+    _log = Logger(namespace="awfproxy.access")
+
+    def __init__(self, provider: str, metrics: Metrics) -> None:
+        self._provider = provider
+        self._metrics = metrics
+
+    def begun(self) -> None:
+        """An exchange has begun: `ended` will come for it, once."""
+        self._metrics.begun()
+
+    def ended(self, record: AccessRecord, outcome: Outcome, now: float, detail: str = "") -> None:
+        """The one line, and the counters."""
+        duration = _milliseconds(record.started, now)
+        failed = record.status >= 500 or outcome in (Outcome.UPSTREAM_FAILED, Outcome.UPSTREAM_TRUNCATED)
+        self._metrics.ended(failed, duration)
+        error = record.error
+        self._log.info(
+            _FORMAT,
+            event="request_complete",
+            request_id=printable(record.request_id),
+            provider=self._provider,
+            client=record.client,
+            method=printable(record.method),
+            path=printable(path_of(record.target))[:_MAX_PATH],
+            status=record.status,
+            outcome=outcome.value,
+            error="-" if error is None else error.code,
+            request_bytes=record.request_bytes,
+            response_bytes=record.response_bytes,
+            duration_ms=duration,
+            tunnel="-" if record.reused is None else "reused" if record.reused else "new",
+            tunnel_ms=_milliseconds(record.started, record.acquired),
+            head_ms=_milliseconds(record.started, record.head_at),
+            provider_request_id=printable(record.provider_request_id) or "-",
+        )
+        if error is not None and error.status >= 500:
+            self._log.warn(
+                "{request_id}: {hop} failed: {reason} {fix} ({detail})",
+                event="request_error",
+                request_id=printable(record.request_id),
+                provider=self._provider,
+                hop=error.hop.value,
+                error=error.code,
+                reason=error.sentence,
+                fix=error.fix,
+                detail=detail or error.code,
+            )
+
+
+def _milliseconds(since: float, until: float | None) -> float:
+    return -1.0 if until is None else round((until - since) * 1000, 2)
+
+
+def printable(data: bytes) -> str:
+    """Bytes of a peer as one word of visible ASCII: all else is escaped, so no line can be forged."""
+    text = data.decode("latin-1")
+    return _UNSAFE.sub(lambda match: f"\\x{ord(match.group()):02x}", text) if _UNSAFE.search(text) else text

@@ -1,0 +1,85 @@
+"""`Health`: would a request now succeed? Plain state, told by those who know, read by pages and systemd.
+
+It does no I/O, owns no timer and cannot fail: the pool and the probe tell it what happened to each
+tunnel, the probe tells it each verdict, the exchange tells it each success.
+"""
+
+from collections.abc import Callable
+
+import attrs
+
+from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified, Verdict
+from awfproxy.credentials.verdict import key_state as _key_state
+from awfproxy.errors import AwfError
+
+
+@attrs.define
+class Health:
+    """One per process. `reason()` is the whole truth of readiness; the attributes are for showing."""
+
+    _wall_clock: Callable[[], float]
+    """Seconds since the epoch: these times are shown, never compared."""
+
+    _probing: bool
+    """Whether the key gets checked at all; if not, an unchecked key does not stand in the way."""
+
+    verdict: Verdict | None = attrs.field(default=None, init=False)
+    """The last word on the key; None before the first."""
+
+    checked_at: float | None = attrs.field(default=None, init=False)
+    egress_state: str = attrs.field(default="unknown", init=False)
+    """How the last tunnel attempt ended: `unknown`, `ok` or `failing`."""
+
+    egress_error: AwfError | None = attrs.field(default=None, init=False)
+    last_success: float | None = attrs.field(default=None, init=False)
+    is_draining: bool = attrs.field(default=False, init=False)
+    _succeeded_since_check: bool = attrs.field(default=False, init=False)
+
+    def key_checked(self, verdict: Verdict) -> None:
+        """The probe got this verdict just now."""
+        self.verdict = verdict
+        self.checked_at = self._wall_clock()
+        self._succeeded_since_check = False
+
+    def egress_ok(self) -> None:
+        """A tunnel to the origin was opened, TLS included."""
+        self.egress_state = "ok"
+        self.egress_error = None
+
+    def egress_failed(self, error: AwfError) -> None:
+        """A tunnel to the origin could not be opened."""
+        self.egress_state = "failing"
+        self.egress_error = error
+
+    def succeeded(self) -> None:
+        """The provider answered a client's request, which carried our key, with 2xx."""
+        self.last_success = self._wall_clock()
+        self._succeeded_since_check = True
+
+    def draining(self) -> None:
+        """The process is stopping; there is no way back."""
+        self.is_draining = True
+
+    @property
+    def key_state(self) -> str:
+        """`accepted`, `rejected`, `unverified`, `unchecked` or `cannot_tell`."""
+        return _key_state(self.verdict)
+
+    def reason(self) -> str | None:
+        """None when a request would now succeed, else one sentence why not. It holds nothing of a peer's."""
+        if self.is_draining:
+            return "awfproxy is stopping."
+        if isinstance(self.verdict, Rejected):
+            code = f" ({self.verdict.code})" if self.verdict.code else ""
+            return f"The provider rejects the key{code}."
+        if self.egress_error is not None:
+            return self.egress_error.sentence
+        if not self._probing or self._succeeded_since_check:
+            return None
+        match self.verdict:
+            case None:
+                return "The key has not been checked yet."
+            case CannotTell(reason):
+                return f"The key could not be checked yet: {reason}."
+            case Accepted() | Unverified():
+                return None

@@ -1,0 +1,1 @@
+"""What is particular to each provider, as data and pure functions."""

@@ -1,0 +1,473 @@
+"""The downstream side: one client connection, HTTP/1.1 on our own parser, behind `Site.protocol`.
+
+It owns reading requests one after the other, writing responses, keep-alive, half-close, and the phases'
+deadlines. Requests go to the site's resource at the *end of their head*; bodies stream.
+"""
+
+import re
+import secrets
+import select
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ITCPTransport
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from awfproxy.credentials.injector import prepare_response
+from awfproxy.errors import (
+    AwfError,
+    ClientError,
+    InternalError,
+    RequestHeadTimeout,
+    TooManyConnections,
+)
+from awfproxy.net.deadlines import NEVER
+from awfproxy.observe.accesslog import AccessRecord, Outcome
+from awfproxy.proxy.admission import admit, persistent
+from awfproxy.proxy.exchange import Exchange
+from awfproxy.proxy.responses import error_response, own_response
+from awfproxy.wire.chunked import encode_chunk, encode_end
+from awfproxy.wire.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, BodyReader, Framing, body_reader
+from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_response, values
+from awfproxy.wire.parser import RequestHeadReader
+
+if TYPE_CHECKING:
+    from awfproxy.proxy.site import ProxySite
+
+_MAX_HELD = 65536
+"""Octets of pipelined requests kept while one is answered; beyond it the connection closes after that one."""
+_EACH_SWEEP = 0.0
+_LINGER = 2.0
+"""Seconds in which a client that still sends may read our last response, before the reset."""
+_REQUEST_ID = re.compile(rb"[\w.-]{1,128}")
+_EMPTY_HEAD = RequestHead(b"-", b"-", b"1.1", ())
+
+
+class Request:
+    """One request on its channel: what a resource renders, and an exchange's `Downstream`.
+
+    For resources it offers the part of IRequest that a small page needs: `method`, `uri`, `path`,
+    `prepath`, `postpath`, and a body returned from `render`.
+    """
+
+    def __init__(self, channel: "Channel", head: RequestHead, framing: Framing, record: AccessRecord) -> None:
+        self.head = head
+        self.framing = framing
+        self.record = record
+        self.exchange: Exchange | None = None
+        self.persistent = persistent(head)
+        self.response_begun = False
+        self.content = b""
+        """What of the body came with the head."""
+        self.complete = True
+        """The body has ended; with `trailers`."""
+        self.trailers: Fields = ()
+        self._channel = channel
+        self._out: Framing = NO_BODY
+        self.prepath: list[bytes] = []
+        self.postpath: list[bytes] = []
+        self.site: Any = None
+        self.sitepath: list[bytes] = []
+
+    @property
+    def method(self) -> bytes:
+        return self.head.method
+
+    @property
+    def uri(self) -> bytes:
+        return self.head.target
+
+    # --- for resources ---------------------------------------------------------------------------
+
+    def answer(self, status: int, fields: Fields, content: bytes) -> None:
+        """A whole response of our own (local pages)."""
+        self.response_begun = True
+        self._channel.write(
+            own_response(status, fields, content, self.record.request_id, self._connection(), self.method)
+        )
+        self._channel.request_finished(self)
+
+    # --- Downstream ------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        return self._channel.seconds()
+
+    def write_interim(self, head: ResponseHead) -> None:
+        if self.head.version == b"1.1":  # RFC 9110 15.2: HTTP/1.0 has no 1xx
+            self._channel.write(serialise_response(head))
+
+    def write_head(self, head: ResponseHead, framing: Framing) -> None:
+        self.response_begun = True
+        self._out = framing
+        if framing == UNTIL_CLOSE:
+            self.persistent = False
+        prepared = prepare_response(head, framing, self.record.request_id, self._connection())
+        self._channel.write(serialise_response(prepared))
+
+    def write_body(self, content: bytes) -> None:
+        self._channel.write(encode_chunk(content) if self._out == CHUNKED else content)
+
+    def finish(self, trailers: Fields) -> None:
+        if self._out == CHUNKED:
+            self._channel.write(encode_end(trailers))
+        self._channel.request_finished(self)
+
+    def refuse(self, error: AwfError) -> None:
+        self.response_begun = True
+        if not self.complete or error.status == 408:
+            self.persistent = False
+        self._channel.write(
+            error_response(
+                error, self._channel.site.provider, self.record.request_id, self._connection(), self.method
+            )
+        )
+        self._channel.request_finished(self)
+
+    def abort(self) -> None:
+        self._channel.abort()
+
+    def pause_upload(self) -> None:
+        self._channel.pause_reading()
+
+    def resume_upload(self) -> None:
+        self._channel.resume_reading()
+
+    def _connection(self) -> bytes | None:
+        if not self.persistent or self._channel.closing_after:
+            self.persistent = False
+            return b"close"
+        return b"keep-alive" if self.head.version == b"1.0" else None
+
+
+class _State(Enum):
+    HEAD = "HEAD"
+    BODY = "BODY"
+    ANSWERING = "ANSWERING"
+    CLOSING = "CLOSING"
+    CLOSED = "CLOSED"
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Channel(Protocol):
+    """`HEAD -> BODY -> ANSWERING -> HEAD ...`, from each to CLOSING (what comes is read over) and CLOSED.
+
+    BODY: a request is being answered and more of its body is awaited. ANSWERING: its body is complete.
+    """
+
+    _log = Logger()
+
+    site: "ProxySite"
+    factory: Any
+
+    def __init__(self) -> None:
+        self._state = _State.HEAD
+        self._reader = RequestHeadReader()
+        self._body: BodyReader | None = None
+        self._request: Request | None = None
+        self._held = b""
+        self._advancing = False
+        self._half_closed = False
+        self._full = False
+        self.closing_after = False
+        """The connection closes after the current response."""
+        self.over_limit = False
+        """More connections than allowed: the first request is answered 503."""
+        self._client = ""
+        self._own_port: int | None = None
+        self.deadline = NEVER
+
+    # --- the protocol ----------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        site = self.site
+        self.seconds = site.sweep.seconds
+        if ITCPTransport.providedBy(self._stream):
+            self._stream.setTcpNoDelay(True)
+        peer, host = self._stream.getPeer(), self._stream.getHost()
+        self._client = getattr(peer, "host", None) or "unix"
+        self._own_port = getattr(host, "port", None)
+        self._stream.registerProducer(self, True)
+        self.deadline = self.seconds() + site.deadlines.head
+        site.connection_made(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._safely(self._received, data)
+
+    def _received(self, data: bytes) -> None:
+        if self._state is _State.BODY:
+            self._read_body(data)
+        elif self._state in (_State.HEAD, _State.ANSWERING):
+            self._hold(data)
+            self._advance()
+
+    def _safely(self, read: Callable[..., None], *data: bytes) -> None:
+        """Nothing that a client sends may end more than its own connection."""
+        try:
+            read(*data)
+        except ClientError as error:
+            self._malformed(error)
+        except Exception:
+            self._log.failure("{client}: a request failed inside awfproxy", client=self._client)
+            self._malformed(InternalError())
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more: it has left, or (RFC 9112 9.6) it waits for its answer."""
+        self._half_closed = True
+        if self._state is _State.CLOSING:
+            self._stream.loseConnection()
+        elif self._state is _State.BODY:
+            self.abort()
+        elif self._state is _State.HEAD:
+            self._close()
+        if self._state is not _State.ANSWERING:
+            return
+        self.closing_after = True
+        request = self._request
+        if request is not None and not request.response_begun and request.head.version == b"1.1":
+            # One who left answers this with a reset, one who waits reads over it (RFC 9110 15.2).
+            self.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+
+    def writeConnectionLost(self) -> None:
+        """We never end our side alone while a request is answered."""
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        self._state = _State.CLOSED
+        self.deadline = NEVER
+        self.site.connection_lost(self)
+        request, self._request = self._request, None
+        if request is not None and request.exchange is not None:
+            request.exchange.lost()
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def _hold(self, data: bytes) -> None:
+        self._held = self._held + data if self._held else data
+        if self._state is _State.ANSWERING and len(self._held) > _MAX_HELD:
+            self.closing_after = True
+            self._held = b""
+
+    def _advance(self) -> None:
+        """Reads requests while there are bytes and none is being answered; never inside itself."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._held and self._state is _State.HEAD:
+                data, self._held = self._held, b""
+                self._read_head(data)
+        finally:
+            self._advancing = False
+
+    def _read_head(self, data: bytes) -> None:
+        begun = self._reader.begun
+        read = self._reader.feed(data)
+        if read is None:
+            if not begun:
+                self.deadline = self.seconds() + self.site.deadlines.head
+            return
+        head, rest = read
+        self._reader = RequestHeadReader()
+        self.deadline = NEVER
+        record = self._record(head)
+        if self.over_limit:
+            self._refuse(head, record, TooManyConnections())
+            return
+        try:
+            admitted = admit(head, self.site.origin, self._own_port)
+        except ClientError as error:
+            self._refuse(head, record, error)
+            return
+        request = self._request = Request(self, admitted.head, admitted.framing, record)
+        if admitted.framing == NO_BODY:
+            self._state = _State.ANSWERING
+            if rest:
+                self._hold(rest)
+        else:
+            self._body = body_reader(admitted.framing)
+            request.content = self._body.feed(rest) if rest else b""
+            record.request_bytes = len(request.content)
+            request.complete = self._body.done
+            if request.complete:
+                self._body_ended(request)
+            else:
+                self._state = _State.BODY
+        self.deadline = _EACH_SWEEP
+        self.site.getResourceFor(request).render(request)  # type: ignore[no-untyped-call]
+        if self._full and request.exchange is not None:
+            request.exchange.client_full()
+
+    def _read_body(self, data: bytes) -> None:
+        request, body = self._request, self._body
+        assert request is not None
+        assert body is not None
+        content = body.feed(data)
+        request.record.request_bytes += len(content)
+        exchange = request.exchange
+        if content and exchange is not None:
+            exchange.upload(content)
+        if body.done and self._state is _State.BODY:
+            self._body_ended(request)
+            if exchange is not None:
+                exchange.upload_done(request.trailers)
+
+    def _body_ended(self, request: Request) -> None:
+        body, self._body = self._body, None
+        assert body is not None
+        self._state = _State.ANSWERING
+        request.complete = True
+        request.trailers = body.trailers
+        if body.rest:
+            self._hold(body.rest)
+
+    def _record(self, head: RequestHead) -> AccessRecord:
+        given = values(head.fields, b"x-request-id")
+        request_id = given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
+        return AccessRecord(
+            request_id=request_id or secrets.token_hex(16).encode("ascii"),
+            client=self._client,
+            method=head.method,
+            target=head.target,
+            started=self.seconds(),
+        )
+
+    # --- refusing --------------------------------------------------------------------------------
+
+    def _malformed(self, error: AwfError) -> None:
+        """A request that cannot be read (on): answered where that is still possible, then closed."""
+        request = self._request
+        if self._state in (_State.CLOSED, _State.CLOSING):
+            return
+        if request is not None and request.exchange is not None:
+            if request.response_begun:
+                request.record.error = type(error)
+                self.abort()
+            else:
+                request.exchange.client_failed(error)
+        else:
+            self._refuse(_EMPTY_HEAD, self._record(_EMPTY_HEAD), error)
+
+    def _refuse(self, head: RequestHead, record: AccessRecord, error: AwfError) -> None:
+        """Answers a request that no exchange exists for; the connection ends with it."""
+        self.closing_after = True
+        record.status, record.error = error.status, type(error)
+        self.site.access_log.begun()
+        self.site.access_log.ended(record, Outcome.REFUSED, self.seconds(), error.detail)
+        self._request = Request(self, head, NO_BODY, record)
+        self._request.refuse(error)
+
+    # --- for requests ----------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Sends to the client, now."""
+        self._stream.write(data)
+
+    def request_finished(self, request: Request) -> None:
+        """A response is complete: on to the next request, or to the end."""
+        if self._request is not request:
+            return
+        self._request = None
+        if not request.persistent or self.closing_after or not request.complete or self._half_closed:
+            self._close()
+            return
+        self._state = _State.HEAD
+        self.deadline = self.seconds() + self.site.deadlines.idle
+        self.resume_reading()
+        if self._held:
+            self._safely(self._advance)
+
+    def abort(self) -> None:
+        """Resets the connection."""
+        if self._state is not _State.CLOSED:
+            self._state = _State.CLOSING
+            self._stream.abortConnection()
+
+    def pause_reading(self) -> None:
+        """Takes no more from the client for now."""
+        if not self._half_closed and self._state is not _State.CLOSED:
+            self._stream.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """Reads on."""
+        if not self._half_closed and self._state is not _State.CLOSED:
+            self._stream.resumeProducing()
+
+    # --- ending ----------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        """Ends politely: what was written arrives, what the client still sends is read over for a moment.
+
+        Closing with unread bytes would send a reset, which can overtake our last response (RFC 9112 9.6).
+        """
+        if self._state in (_State.CLOSING, _State.CLOSED):
+            return
+        unread = self._state is _State.BODY or bool(self._held) or self._reader.begun
+        self._state = _State.CLOSING
+        self._held = b""
+        self._stream.unregisterProducer()
+        self.deadline = self.seconds() + _LINGER
+        if unread and not self._half_closed and hasattr(self._stream, "loseWriteConnection"):
+            self.resume_reading()
+            self._stream.loseWriteConnection()
+        else:
+            self._stream.loseConnection()
+
+    def drain(self) -> None:
+        """No more requests after the current one."""
+        self.closing_after = True
+        if self._request is None:
+            self._close()
+
+    def drain_deadline_passed(self) -> None:
+        """Ends whatever is still under way."""
+        request = self._request
+        if request is not None and request.exchange is not None:
+            request.exchange.drain_deadline_passed()
+        self.abort()
+
+    # --- deadlines -------------------------------------------------------------------------------
+
+    def deadline_passed(self) -> None:
+        if self._state is _State.CLOSING:
+            self._stream.abortConnection()
+        elif self._request is not None:
+            self._look_at_exchange(self._request)
+        elif self._reader.begun:
+            self._malformed(RequestHeadTimeout())
+        else:
+            self._close()
+
+    def _look_at_exchange(self, request: Request) -> None:
+        """While a request is answered its exchange has the deadline; Twisted reads a half-closed client no
+        more, so whether that has gone is asked of the kernel."""
+        if self._half_closed and self._has_left():
+            self.abort()
+        elif request.exchange is not None and request.exchange.deadline <= self.seconds():
+            request.exchange.deadline_passed()
+
+    def _has_left(self) -> bool:
+        poll = select.poll()
+        poll.register(self._stream.getHandle(), 0)
+        return bool(poll.poll(0))
+
+    @property
+    def _stream(self) -> Any:
+        return self.transport
+
+    # --- the producer of what is written to the client -------------------------------------------
+
+    def pauseProducing(self) -> None:
+        self._full = True
+        if self._request is not None and self._request.exchange is not None:
+            self._request.exchange.client_full()
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        if self._request is not None and self._request.exchange is not None:
+            self._request.exchange.client_ready()
+
+    def stopProducing(self) -> None:
+        """The transport is ending; connectionLost follows."""

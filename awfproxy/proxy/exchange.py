@@ -1,0 +1,383 @@
+"""One request with its final response: the only place that joins the client's side with the upstream one.
+
+`ACQUIRING -> RELAYING -> DONE`. Upload and download end independently. Backpressure goes straight through:
+a full client pauses the upstream connection, a full upstream pauses the client; nothing is stored here but
+the first piece of content that came with the head.
+"""
+
+from enum import Enum
+from typing import Protocol as Interface
+
+import attrs
+
+from awfproxy.credentials.injector import client_framing, prepare_request, prepare_trailers
+from awfproxy.credentials.store import CredentialStore
+from awfproxy.errors import (
+    AwfError,
+    CredentialMissing,
+    IncompleteMessage,
+    PoolExhausted,
+    RequestBodyTimeout,
+    ResponseHeadTimeout,
+    ShuttingDown,
+    StreamSilent,
+)
+from awfproxy.net.deadlines import NEVER
+from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
+from awfproxy.observe.health import Health
+from awfproxy.providers.provider import Provider
+from awfproxy.settings import Deadlines
+from awfproxy.upstream.connection import UpstreamConnection
+from awfproxy.upstream.pool import Pool
+from awfproxy.wire.framing import NO_BODY, Framing
+from awfproxy.wire.message import Fields, RequestHead, ResponseHead, values
+from awfproxy.wire.target import Origin
+
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 9.2.2
+_REQUEST_ID_FIELDS = (b"x-request-id", b"request-id")
+
+
+@attrs.frozen
+class Forwarding:
+    """What every exchange of one provider shares."""
+
+    provider: Provider
+    origin: Origin
+    base_path: bytes
+    credentials: CredentialStore
+    pool: Pool
+    deadlines: Deadlines
+    health: Health
+    log: AccessLog
+
+
+class Downstream(Interface):
+    """The client's side of one request, as its exchange sees it."""
+
+    head: RequestHead
+    framing: Framing
+    record: AccessRecord
+
+    def now(self) -> float:
+        """The reactor's seconds."""
+
+    def write_interim(self, head: ResponseHead) -> None:
+        """Relays a 1xx."""
+
+    def write_head(self, head: ResponseHead, framing: Framing) -> None:
+        """The final head; `framing` is towards the client."""
+
+    def write_body(self, content: bytes) -> None:
+        """Content of the response."""
+
+    def finish(self, trailers: Fields) -> None:
+        """The response is complete."""
+
+    def refuse(self, error: AwfError) -> None:
+        """An error response of our own, complete; only before a final head."""
+
+    def abort(self) -> None:
+        """Resets the client's connection: the response will not be complete."""
+
+    def pause_upload(self) -> None:
+        """Reads no more from the client for now."""
+
+    def resume_upload(self) -> None:
+        """Reads on."""
+
+
+class _State(Enum):
+    ACQUIRING = "ACQUIRING"
+    RELAYING = "RELAYING"
+    DONE = "DONE"
+
+
+class _EndMarker:
+    """Watches a stream for the protocol's own end, across the borders of what arrives."""
+
+    __slots__ = ("_longest", "_markers", "_tail", "seen")
+
+    def __init__(self, markers: tuple[bytes, ...]) -> None:
+        self._markers = markers
+        self._longest = max(map(len, markers)) - 1
+        self._tail = b""
+        self.seen = False
+
+    def feed(self, content: bytes) -> None:
+        if not self.seen:
+            text = self._tail + content
+            self.seen = any(marker in text for marker in self._markers)
+            self._tail = text[-self._longest :]
+
+
+class Exchange:
+    """Made by the resource at the end of a request's head; calls down into the pool and up to the client."""
+
+    __slots__ = (
+        "_body_complete",
+        "_client",
+        "_client_full",
+        "_connection",
+        "_content",
+        "_end_marker",
+        "_forwarding",
+        "_head",
+        "_head_sent",
+        "_retried",
+        "_sent_body",
+        "_state",
+        "_trailers",
+        "_upload_paused",
+        "deadline",
+    )
+
+    def __init__(self, forwarding: Forwarding, client: Downstream) -> None:
+        self._forwarding = forwarding
+        self._client = client
+        self._state = _State.ACQUIRING
+        self._connection: UpstreamConnection | None = None
+        self._head: RequestHead | None = None
+        self._content = b""
+        self._trailers: Fields = ()
+        self._body_complete = False
+        self._sent_body = False
+        self._upload_paused = False
+        self._client_full = False
+        self._head_sent = False
+        self._retried = False
+        self._end_marker: _EndMarker | None = None
+        self.deadline = NEVER
+        """In the reactor's seconds; whoever sweeps calls `deadline_passed` after it."""
+
+    # --- from the client's side ------------------------------------------------------------------
+
+    def start(self, content: bytes, complete: bool, trailers: Fields) -> None:
+        """Begins, with as much of the request's content as came with its head."""
+        shared = self._forwarding
+        shared.log.begun()
+        key = shared.credentials.current(shared.provider.name)
+        if key is None:
+            self._refuse(CredentialMissing())
+            return
+        self._head = prepare_request(
+            self._client.head,
+            self._client.framing,
+            provider=shared.provider,
+            origin=shared.origin,
+            base_path=shared.base_path,
+            key=key.reveal(),
+        )
+        self._content, self._body_complete = content, complete
+        self._trailers = prepare_trailers(trailers, shared.provider)
+        if not complete:
+            self._pause_upload()
+        self.deadline = self._client.now() + shared.deadlines.acquire
+        shared.pool.acquire(self)
+
+    def upload(self, content: bytes) -> None:
+        """More content of the request."""
+        if self._connection is not None:
+            self._sent_body = True
+            self._connection.write(content)
+            self._progress()
+        else:
+            self._content += content  # what was on its way when reading was paused
+
+    def upload_done(self, trailers: Fields) -> None:
+        """The request's content is complete."""
+        self._body_complete = True
+        self._trailers = prepare_trailers(trailers, self._forwarding.provider)
+        if self._connection is not None:
+            self._connection.end(self._trailers)
+            self._progress()
+
+    def lost(self) -> None:
+        """The client has left: the upstream request is aborted at once."""
+        if self._state is _State.DONE:
+            return
+        after_done = self._end_marker is not None and self._end_marker.seen
+        self._drop_upstream()
+        self._done(Outcome.CLIENT_LEFT_AFTER_DONE if after_done else Outcome.CLIENT_LEFT)
+
+    def client_failed(self, error: AwfError) -> None:
+        """What the client sends cannot be read on: nothing more of it goes upstream."""
+        self._give_up(error, Outcome.REFUSED)
+
+    def client_full(self) -> None:
+        """The client takes no more for now."""
+        self._client_full = True
+        if self._connection is not None:
+            self._connection.pause_response()
+
+    def client_ready(self) -> None:
+        """It does again."""
+        self._client_full = False
+        if self._connection is not None:
+            self._connection.resume_response()
+            self._progress()
+
+    def drain_deadline_passed(self) -> None:
+        """The process stops and waits no longer."""
+        self._give_up(ShuttingDown(), Outcome.DRAINED)
+
+    def deadline_passed(self) -> None:
+        """The current phase took too long."""
+        error: AwfError
+        if self._state is _State.ACQUIRING:
+            error = PoolExhausted()
+        elif not self._body_complete and not self._upload_paused and not self._head_sent:
+            error = RequestBodyTimeout()
+        else:
+            error = StreamSilent() if self._head_sent else ResponseHeadTimeout()
+        self._give_up(error, Outcome.TIMED_OUT)
+
+    # --- from the pool ---------------------------------------------------------------------------
+
+    def tunnel_ready(self, connection: UpstreamConnection) -> None:
+        """Sends the request; a new exchange has nothing to lose up to here."""
+        assert self._head is not None
+        self._state = _State.RELAYING
+        self._connection = connection
+        record = self._client.record
+        record.acquired = self._client.now()
+        record.reused = connection.requests > 0
+        content, self._content = self._content, b""
+        self._sent_body = bool(content)
+        if self._client_full:
+            connection.pause_response()
+        if not self._body_complete:
+            self._resume_upload()
+        complete = self._body_complete and not self._trailers
+        connection.send(self._head, self._client.framing, content, complete, self)
+        if self._body_complete and not complete:
+            connection.end(self._trailers)
+        self._progress()
+
+    def tunnel_failed(self, reason: AwfError) -> None:
+        """No tunnel to be had; not a byte of the request has left."""
+        self._refuse(reason)
+
+    # --- from the upstream connection (ResponseSink) ---------------------------------------------
+
+    def interim(self, head: ResponseHead) -> None:
+        self._progress()
+        self._client.write_interim(head)
+
+    def response_head(self, head: ResponseHead, framing: Framing) -> None:
+        client = self._client
+        record = client.record
+        self._head_sent = True
+        record.head_at = client.now()
+        record.status = head.status
+        for name in _REQUEST_ID_FIELDS:
+            for value in values(head.fields, name)[:1]:
+                record.provider_request_id = record.provider_request_id or value[:128]
+        if 200 <= head.status < 300:
+            self._forwarding.health.succeeded()
+        content_type = values(head.fields, b"content-type")
+        if content_type and content_type[0].startswith(b"text/event-stream"):
+            self._end_marker = _EndMarker(self._forwarding.provider.end_markers)
+        self._progress()
+        client.write_head(head, client_framing(framing, client.head.version))
+
+    def response_body(self, content: bytes) -> None:
+        self._client.record.response_bytes += len(content)
+        if self._end_marker is not None:
+            self._end_marker.feed(content)
+        self._progress()
+        self._client.write_body(content)
+
+    def response_end(self, trailers: Fields) -> None:
+        self._connection = None
+        client = self._client
+        self._done(Outcome.COMPLETED)
+        client.finish(trailers)
+
+    def upstream_failed(self, reason: AwfError) -> None:
+        connection, self._connection = self._connection, None
+        if self._head_sent:
+            client = self._client
+            client.record.error = type(reason)
+            truncated = isinstance(reason, IncompleteMessage)
+            self._done(Outcome.UPSTREAM_TRUNCATED if truncated else Outcome.UPSTREAM_FAILED, reason.detail)
+            client.abort()
+        elif connection is not None and self._may_retry(connection):
+            self._retried = True
+            self._state = _State.ACQUIRING
+            self.deadline = self._client.now() + self._forwarding.deadlines.acquire
+            self._forwarding.pool.acquire(self, fresh=True)
+        else:
+            self._refuse(reason)
+
+    def pause_upload(self) -> None:
+        if not self._body_complete:
+            self._pause_upload()
+            self._progress()
+
+    def resume_upload(self) -> None:
+        if self._upload_paused:
+            self._resume_upload()
+            self._progress()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _may_retry(self, connection: UpstreamConnection) -> bool:
+        """RFC 9110 9.2.2: only what may be sent twice, and only while nothing was answered."""
+        return (
+            not self._retried
+            and not connection.answered
+            and not self._sent_body
+            and self._body_complete
+            and self._client.framing == NO_BODY
+            and self._client.head.method in _IDEMPOTENT
+        )
+
+    def _progress(self) -> None:
+        """Something moved: the deadline of the current phase starts anew."""
+        if self._state is not _State.RELAYING:
+            return
+        deadlines = self._forwarding.deadlines
+        if not self._body_complete and not self._upload_paused:
+            seconds = deadlines.silence if self._head_sent else deadlines.body
+        else:
+            seconds = deadlines.silence if self._head_sent else deadlines.response
+        self.deadline = self._client.now() + seconds
+
+    def _pause_upload(self) -> None:
+        self._upload_paused = True
+        self._client.pause_upload()
+
+    def _resume_upload(self) -> None:
+        self._upload_paused = False
+        self._client.resume_upload()
+
+    def _drop_upstream(self) -> None:
+        if self._state is _State.ACQUIRING:
+            self._forwarding.pool.cancel(self)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+
+    def _give_up(self, error: AwfError, outcome: Outcome) -> None:
+        if self._state is _State.DONE:
+            return
+        self._drop_upstream()
+        if self._head_sent:
+            client = self._client
+            client.record.error = type(error)
+            self._done(outcome, error.detail)
+            client.abort()
+        else:
+            self._refuse(error, outcome)
+
+    def _refuse(self, error: AwfError, outcome: Outcome = Outcome.UPSTREAM_FAILED) -> None:
+        client = self._client
+        record = client.record
+        record.error, record.status = type(error), error.status
+        self._done(outcome, error.detail)
+        client.refuse(error)
+
+    def _done(self, outcome: Outcome, detail: str = "") -> None:
+        self._state = _State.DONE
+        self.deadline = NEVER
+        self._forwarding.log.ended(self._client.record, outcome, self._client.now(), detail)

@@ -1,0 +1,38 @@
+"""`ReverseProxyResource`: the site's root. Local pages at their exact paths, all else to the provider."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from awfproxy.proxy.channel import Request
+from awfproxy.proxy.exchange import Exchange, Forwarding
+from awfproxy.proxy.pages import JSON_FIELDS, Page
+from awfproxy.wire.target import path_of
+
+
+class ReverseProxyResource(Resource):
+    """Stands where twisted.web's class of that name would; a leaf, so that finding it costs nothing.
+
+    It is rendered at the end of a request's head: the exchange it starts gets the body as it comes.
+    """
+
+    isLeaf = True
+
+    def __init__(self, forwarding: Forwarding, pages: Mapping[bytes, Page]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._forwarding = forwarding
+        self._pages = pages
+
+    def render(self, request: Any) -> int:
+        assert isinstance(request, Request)
+        page = self._pages.get(path_of(request.uri)) if request.method in (b"GET", b"HEAD") else None
+        if page is not None:
+            status, content = page()
+            request.answer(status, JSON_FIELDS, content)
+        else:
+            exchange = request.exchange = Exchange(self._forwarding, request)
+            exchange.start(request.content, request.complete, request.trailers)
+            request.content = b""
+        return NOT_DONE_YET

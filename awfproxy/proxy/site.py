@@ -1,0 +1,96 @@
+"""The site: makes a channel for each client, knows all of them, and lets them end in peace."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from awfproxy.net.deadlines import Sweep
+from awfproxy.observe.accesslog import AccessLog
+from awfproxy.providers.provider import Provider
+from awfproxy.proxy.channel import Channel
+from awfproxy.settings import Deadlines
+from awfproxy.wire.target import Origin
+
+_OVER_LIMIT = 64
+"""So many connections beyond the limit hear a 503; any further one is closed unheard."""
+
+
+class ProxySite(Site):
+    """What all channels of one listener share. Twisted's own access log stays off: it prints queries."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        resource: Resource,
+        *,
+        reactor: IReactorTime,
+        sweep: Sweep,
+        provider: Provider,
+        origin: Origin,
+        deadlines: Deadlines,
+        access_log: AccessLog,
+        max_connections: int,
+    ) -> None:
+        super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
+        self.protocol = Channel  # type: ignore[method-assign, assignment]
+        self.sweep = sweep
+        self.provider = provider
+        self.origin = origin
+        self.deadlines = deadlines
+        self.access_log = access_log
+        self._reactor: Any = reactor
+        self._max_connections = max_connections
+        self._channels: set[Channel] = set()
+        self._drained: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
+        if self._drained is not None or len(self._channels) >= self._max_connections + _OVER_LIMIT:
+            return None
+        channel = Channel()
+        channel.site = channel.factory = self
+        channel.over_limit = len(self._channels) >= self._max_connections
+        return channel
+
+    def connection_made(self, channel: Channel) -> None:
+        """A channel has its client."""
+        self._channels.add(channel)
+        self.sweep.add(channel)
+
+    def connection_lost(self, channel: Channel) -> None:
+        """It has it no more."""
+        self._channels.discard(channel)
+        self.sweep.discard(channel)
+        self._check_drained()
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._channels)
+
+    async def drain(self, deadline: float) -> None:
+        """Ends idle connections, waits for responses under way, aborts the rest after `deadline` seconds.
+
+        It waits for the connections' ends, not the responses': only then have all bytes left.
+        """
+        self._drained = Deferred()
+        expiry = self._reactor.callLater(deadline, self._abort_all)
+        for channel in list(self._channels):
+            channel.drain()
+        self._check_drained()
+        try:
+            await self._drained
+        finally:
+            if expiry.active():
+                expiry.cancel()
+
+    def _abort_all(self) -> None:
+        for channel in list(self._channels):
+            channel.drain_deadline_passed()
+
+    def _check_drained(self) -> None:
+        if self._drained is not None and not self._channels and not self._drained.called:
+            self._drained.callback(None)

@@ -1,0 +1,48 @@
+"""sd_notify(3): readiness and status for systemd, as datagrams to `$NOTIFY_SOCKET`.
+
+Without that variable, and on any failure, nothing happens: the service manager's convenience never
+stops the proxy. The environment is passed in.
+"""
+
+import socket
+from collections.abc import Mapping
+
+import attrs
+
+
+@attrs.frozen
+class Notifier:
+    """Sends notifications to `address`; does nothing if it is None."""
+
+    address: bytes | None = None
+
+    def ready(self) -> None:
+        """The port is open."""
+        self._send("READY=1")
+
+    def status(self, text: str) -> None:
+        """One line that `systemctl status` shows."""
+        self._send("STATUS=" + " ".join(text.split()))
+
+    def stopping(self) -> None:
+        """The drain has begun."""
+        self._send("STOPPING=1")
+
+    def _send(self, text: str) -> None:
+        if self.address is None:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.setblocking(False)
+                channel.sendto(text.encode("utf-8", "replace"), self.address)
+        except (OSError, ValueError):
+            pass  # nobody listens, the queue is full, or the address is not one
+
+
+def notify(environ: Mapping[str, str]) -> Notifier:
+    """The notifier for this environment; a leading `@` names an abstract socket."""
+    name = environ.get("NOTIFY_SOCKET", "")
+    if not name.startswith(("/", "@")):
+        return Notifier()
+    address = name.encode("utf-8", "surrogateescape")
+    return Notifier(b"\0" + address[1:] if name.startswith("@") else address)

@@ -1,0 +1,175 @@
+"""The composition root: options in, one MultiService out. The only reader of the process's environment.
+
+twistd and twist call `Options` and `makeService`. Everything that can be judged without I/O is judged
+here, before a daemon leaves its terminal, so that the command itself returns the code.
+"""
+
+import os
+import resource as limits
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.logfile import LogFile
+
+from awfproxy import commandline
+from awfproxy.credentials.sources import mode_of, read_file
+from awfproxy.credentials.store import CredentialStore
+from awfproxy.errors import AwfError, ConfigError
+from awfproxy.net.deadlines import Sweep
+from awfproxy.net.ready import OriginEndpoint
+from awfproxy.net.tls import ClientTls
+from awfproxy.observe.accesslog import AccessLog
+from awfproxy.observe.health import Health
+from awfproxy.observe.logs import json_observer
+from awfproxy.observe.metrics import Metrics
+from awfproxy.options import CommandLineError
+from awfproxy.providers.openai import OPENAI
+from awfproxy.proxy.exchange import Forwarding
+from awfproxy.proxy.pages import LocalPages
+from awfproxy.proxy.resource import ReverseProxyResource
+from awfproxy.proxy.site import ProxySite
+from awfproxy.service.exit import ExitCode, ExitStatus, refuse
+from awfproxy.service.gate import Gate
+from awfproxy.service.systemd import notify
+from awfproxy.service.validator import validator_for
+from awfproxy.settings import Probe, Settings, load
+from awfproxy.upstream.pool import Pool
+
+_log = Logger(namespace="awfproxy")
+
+
+class Options(usage.Options):
+    """The options of `twistd awfproxy`; `settings` is what they came to, with environment and file."""
+
+    settings: Settings
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Ends the process with 64 or 78 and one line where the settings cannot be used."""
+        try:
+            line = commandline.parse(sys.argv[1:] if options is None else options)
+            if "help" in line.flags:
+                sys.stdout.write(commandline.help_text())
+                raise SystemExit(0)
+            self.settings = load(line.values, os.environ, OPENAI, read_file, mode_of)
+        except CommandLineError as error:
+            refuse(ExitCode.USAGE, str(error))
+        except ConfigError as error:
+            refuse(ExitCode.CONFIG, str(error))
+        if self.settings.log_format == "json":
+            self._log_as_json(getattr(self, "parent", None))
+
+    def _log_as_json(self, runner: Any) -> None:
+        """Both runners take their observer from their own options; ours come after those."""
+        if runner is None:
+            return
+        if "fileLogObserverFactory" in runner:  # twist
+            runner["fileLogObserverFactory"] = json_observer
+            return
+        name, foreground = runner.get("logfile"), runner.get("nodaemon")
+        if name == "-" or (foreground and not name):
+            runner["logger"] = lambda: json_observer(sys.stdout)
+        else:
+            runner["logger"] = lambda: json_observer(
+                LogFile.fromFullPath(name or "twistd.log", rotateLength=0)
+            )
+
+
+def makeService(options: Options) -> MultiService:
+    """What the runner starts and stops."""
+    from twisted.internet import reactor
+
+    # Deadlines follow a clock that nobody sets back; before the first timer is made (E16).
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
+    _raise_descriptor_limit()
+    try:
+        return make_services(reactor, options.settings, os.environ)
+    except ConfigError as error:
+        refuse(ExitCode.CONFIG, str(error))
+
+
+def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str]) -> MultiService:
+    """The daemon from its settings; raises `ConfigError` for what only building it can tell."""
+    exit_status = ExitStatus()
+    sweep = Sweep(reactor)
+    health = Health(time.time, settings.probe is not Probe.OFF)
+    metrics = Metrics()
+    tls = ClientTls(settings.origin.host, settings.roots_file, settings.extra_ca_files)
+    endpoint = OriginEndpoint(reactor, settings.origin, settings.egress, tls, settings.deadlines)
+
+    def heard(error: AwfError | None) -> None:
+        if error is None:
+            health.egress_ok()
+        else:
+            health.egress_failed(error)
+
+    pool = Pool(sweep, endpoint, settings.pool, heard)
+    forwarding = Forwarding(
+        provider=settings.provider,
+        origin=settings.origin,
+        base_path=settings.base_path,
+        credentials=CredentialStore({settings.provider.name: settings.credential}),
+        pool=pool,
+        deadlines=settings.deadlines,
+        health=health,
+        log=AccessLog(settings.provider.name, metrics),
+    )
+    pages = LocalPages(
+        prefix=settings.local_pages,
+        provider=settings.provider.name,
+        egress=str(settings.egress) if settings.egress else "direct",
+        health=health,
+        metrics=metrics,
+        pool=pool,
+    )
+    site = ProxySite(
+        ReverseProxyResource(forwarding, pages.by_path()),
+        reactor=reactor,
+        sweep=sweep,
+        provider=settings.provider,
+        origin=settings.origin,
+        deadlines=settings.deadlines,
+        access_log=forwarding.log,
+        max_connections=settings.max_connections,
+    )
+    for warning in settings.warnings:
+        _log.warn("{warning}", event="configuration_warning", warning=warning)
+    gate = Gate(
+        reactor,
+        validator=validator_for(reactor, settings, endpoint, health),
+        listeners=[(description, _listener(reactor, description)) for description in settings.listen],
+        site=site,
+        health=health,
+        exit_status=exit_status,
+        notifier=notify(environ),
+        drain_deadline=settings.deadlines.drain,
+        requests_seen=lambda: metrics.requests_seen,
+        children=[IService(pool)],
+    )
+    services = MultiService()
+    gate.setServiceParent(services)  # type: ignore[no-untyped-call]
+    return services
+
+
+def _listener(reactor: Any, description: str) -> IStreamServerEndpoint:
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        return endpoint
+    except (ValueError, TypeError, KeyError, LookupError, OSError):
+        raise ConfigError(
+            f"--listen: {description} is not an endpoint that Twisted can open here. "
+            "Examples: tcp:10000:interface=127.0.0.1, unix:/run/awfproxy.sock, systemd:domain=INET:index=0."
+        ) from None
+
+
+def _raise_descriptor_limit() -> None:
+    """Each exchange holds two descriptors; the soft limit of many systems is 1,024."""
+    soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
+    if soft != hard:
+        limits.setrlimit(limits.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,308 @@
+"""One HTTP/1.1 client connection to the origin: sends a request, reads its response, then is free again.
+
+It owns the framing on the upstream side; it knows nothing of clients. Everything about one request goes
+to the `ResponseSink` that came with `send`.
+"""
+
+import select
+from enum import Enum
+from typing import Any
+from typing import Protocol as Interface
+
+from twisted.internet import error
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from awfproxy.errors import (
+    AwfError,
+    ClientError,
+    IncompleteMessage,
+    OriginClosed,
+    OriginMalformed,
+    OriginUnexpectedUpgrade,
+)
+from awfproxy.wire.chunked import encode_chunk, encode_end
+from awfproxy.wire.framing import (
+    CHUNKED,
+    NO_BODY,
+    UNTIL_CLOSE,
+    BodyReader,
+    Framing,
+    body_reader,
+    response_framing,
+)
+from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_request, tokens
+from awfproxy.wire.parser import ResponseHeadReader
+
+_MAX_INTERIM = 16
+
+
+class ResponseSink(Interface):
+    """Who hears of one request's response, and of when to stop uploading."""
+
+    def interim(self, head: ResponseHead) -> None:
+        """A 1xx other than 101."""
+
+    def response_head(self, head: ResponseHead, framing: Framing) -> None:
+        """The final head."""
+
+    def response_body(self, content: bytes) -> None:
+        """Content, with the framing taken off; never empty."""
+
+    def response_end(self, trailers: Fields) -> None:
+        """The response is complete; the connection is already free or closing."""
+
+    def upstream_failed(self, reason: AwfError) -> None:
+        """No (more) response will come; the connection is gone."""
+
+    def pause_upload(self) -> None:
+        """The origin takes no more for now."""
+
+    def resume_upload(self) -> None:
+        """It does again."""
+
+
+class State(Enum):
+    """`CONNECTING -> IDLE <-> AWAITING -> RECEIVING -> IDLE | CLOSED`; CLOSED is final."""
+
+    CONNECTING = "CONNECTING"
+    IDLE = "IDLE"
+    AWAITING = "AWAITING"
+    RECEIVING = "RECEIVING"
+    CLOSED = "CLOSED"
+
+
+@implementer(IPushProducer)
+class UpstreamConnection(Protocol):
+    """The protocol inside TLS. Made by the pool, used by one exchange at a time.
+
+    `on_end(self)` is called whenever a response is complete or the connection is lost, after the state has
+    changed, so that the pool can take it back (`reusable`) or forget it.
+    """
+
+    def __init__(self, owner: "ConnectionOwner", opened_at: float) -> None:
+        self._owner = owner
+        self.opened_at = opened_at
+        self.idle_since = opened_at
+        self.requests = 0
+        """Requests sent so far: above one, this is a reused tunnel."""
+        self._state = State.CONNECTING
+        self._sink: ResponseSink | None = None
+        self._method = b""
+        self._request_framing: Framing = NO_BODY
+        self._uploaded = True
+        self._keep = True
+        self._head = ResponseHeadReader()
+        self._body: BodyReader | None = None
+        self._until_close = False
+        self._interim = 0
+        self._full = False
+        self.answered = False
+        """Any byte of an answer to the current request has arrived."""
+        self.lost = False
+        """The transport is gone too."""
+
+    # --- for the exchange ------------------------------------------------------------------------
+
+    def send(
+        self, head: RequestHead, framing: Framing, content: bytes, complete: bool, sink: ResponseSink
+    ) -> None:
+        """Sends a request's head with the first `content` of its body; `complete`: that is all of it."""
+        assert self._state is State.IDLE
+        self._state = State.AWAITING
+        self._sink = sink
+        self._method = head.method
+        self._request_framing = framing
+        self._uploaded = complete
+        self.answered = False
+        self._interim = 0
+        self.requests += 1
+        data = serialise_request(head)
+        if content:
+            data += encode_chunk(content) if framing == CHUNKED else content
+        if complete and framing == CHUNKED:
+            data += encode_end()
+        self._write(data)
+        if self._full:
+            sink.pause_upload()
+
+    def write(self, content: bytes) -> None:
+        """More of the request's body."""
+        if self._state is not State.CLOSED and content:
+            self._write(encode_chunk(content) if self._request_framing == CHUNKED else content)
+
+    def end(self, trailers: Fields) -> None:
+        """The request's body is complete."""
+        self._uploaded = True
+        if self._state is not State.CLOSED and self._request_framing == CHUNKED:
+            self._write(encode_end(trailers))
+
+    def abort(self) -> None:
+        """Ends the connection now; the sink hears nothing more."""
+        self._sink = None
+        self._close(abort=True)
+
+    def pause_response(self) -> None:
+        """The client takes no more for now."""
+        self._stream.pauseProducing()
+
+    def resume_response(self) -> None:
+        """It does again."""
+        if self._state is not State.CLOSED:
+            self._stream.resumeProducing()
+
+    # --- for the pool ----------------------------------------------------------------------------
+
+    @property
+    def reusable(self) -> bool:
+        return self._state is State.IDLE
+
+    def still_open(self) -> bool:
+        """Asks the kernel whether an end or stray bytes have arrived that the reactor has not read yet."""
+        poll = select.poll()
+        poll.register(self._stream.getHandle(), select.POLLIN | select.POLLRDHUP)
+        return self._state is State.IDLE and not poll.poll(0)
+
+    def close(self) -> None:
+        """Ends an idle connection politely; if the transport then lingers, the pool aborts it."""
+        self._close(abort=False)
+
+    def abort_lingering(self) -> None:
+        """Ends what `close` has begun."""
+        self._stream.abortConnection()
+
+    # --- the protocol ----------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._state = State.IDLE
+        self._stream.registerProducer(self, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            while data and self._state in (State.AWAITING, State.RECEIVING):
+                data = self._read_head(data) if self._state is State.AWAITING else self._read_body(data)
+        except ClientError as problem:
+            self._fail(OriginMalformed(problem.detail or problem.code))
+            return
+        except AwfError as problem:
+            self._fail(problem)
+            return
+        if data and self._state is State.IDLE:
+            self._close(abort=True)  # bytes that nobody asked for: never to be read as an answer
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        was, self._state = self._state, State.CLOSED
+        self.lost = True
+        sink, self._sink = self._sink, None
+        ended = was is State.RECEIVING and self._until_close and reason.check(error.ConnectionDone)
+        self._owner.connection_ended(self)
+        if sink is None:
+            return
+        if ended:
+            sink.response_end(())
+        elif was is State.RECEIVING:
+            sink.upstream_failed(IncompleteMessage())
+        else:
+            sink.upstream_failed(OriginClosed())
+
+    def _read_head(self, data: bytes) -> bytes:
+        self.answered = True
+        read = self._head.feed(data)
+        if read is None:
+            return b""
+        head, rest = read
+        self._head = ResponseHeadReader()
+        sink = self._sink
+        assert sink is not None
+        if head.interim:
+            self._interim += 1
+            if head.status == 101:
+                raise OriginUnexpectedUpgrade()
+            if self._interim > _MAX_INTERIM:
+                raise OriginMalformed("too many interim responses")
+            sink.interim(head)
+            return rest
+        framing = response_framing(self._method, head)
+        self._until_close = framing == UNTIL_CLOSE
+        self._keep = (
+            head.version == b"1.1"
+            and not self._until_close
+            and b"close" not in tokens(head.fields, b"connection")
+        )
+        self._state = State.RECEIVING
+        self._body = body_reader(framing)
+        sink.response_head(head, framing)
+        if self._state is State.RECEIVING and self._body.done:
+            self._finish(rest, ())
+            return b""
+        return rest
+
+    def _read_body(self, data: bytes) -> bytes:
+        body = self._body
+        assert body is not None
+        content = body.feed(data)
+        if content and self._sink is not None:
+            self._sink.response_body(content)
+        if body.done and self._state is State.RECEIVING:
+            self._finish(body.rest, body.trailers)
+        return b""
+
+    def _finish(self, rest: bytes, trailers: Fields) -> None:
+        sink, self._sink = self._sink, None
+        self._body = None
+        if self._keep and self._uploaded and not rest:
+            self._state = State.IDLE
+            self._stream.resumeProducing()  # a paused one would hang the next request
+            self._owner.connection_ended(self)
+        else:
+            self._close(abort=not self._uploaded or bool(rest))
+        if sink is not None:
+            sink.response_end(trailers)
+
+    def _fail(self, reason: AwfError) -> None:
+        sink, self._sink = self._sink, None
+        self._close(abort=True)
+        if sink is not None:
+            sink.upstream_failed(reason)
+
+    def _close(self, abort: bool) -> None:
+        if self._state is State.CLOSED:
+            return
+        self._state = State.CLOSED
+        self._stream.unregisterProducer()
+        if abort:
+            self._stream.abortConnection()
+        else:
+            self._stream.loseConnection()
+        self._owner.connection_ended(self)
+
+    def _write(self, data: bytes) -> None:
+        self._stream.write(data)
+
+    @property
+    def _stream(self) -> Any:
+        return self.transport
+
+    # --- the producer of what is written to the origin -------------------------------------------
+
+    def pauseProducing(self) -> None:
+        self._full = True
+        if self._sink is not None:
+            self._sink.pause_upload()
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        if self._sink is not None:
+            self._sink.resume_upload()
+
+    def stopProducing(self) -> None:
+        """The transport is ending; connectionLost follows."""
+
+
+class ConnectionOwner(Interface):
+    """The pool, as its connections see it."""
+
+    def connection_ended(self, connection: UpstreamConnection) -> None:
+        """A response is complete (`reusable` tells what for) or the connection is closed; may come twice."""

@@ -1,0 +1,73 @@
+"""The request-target and the origin's authority (RFC 9112 3.2). Targets are bytes, never re-encoded."""
+
+import re
+
+import attrs
+
+from awfproxy.errors import BadTarget
+
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
+
+
+@attrs.frozen
+class Origin:
+    """The provider's authority; the scheme is always https."""
+
+    host: str
+    port: int = 443
+
+    @property
+    def authority(self) -> bytes:
+        """host:port, IPv6 in brackets: the CONNECT target (RFC 9110 9.3.6)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}".encode("ascii")
+
+    @property
+    def host_field(self) -> bytes:
+        """The Host field's value: the default port is left out (RFC 9110 4.2.2)."""
+        return self.authority.removesuffix(b":443")
+
+
+def join_base_path(base_path: bytes, target: bytes) -> bytes:
+    """`base_path` + `target`, unless the target's path already is the base path or lies below it."""
+    if not base_path:
+        return target
+    rest = target[len(base_path) :]
+    if target.startswith(base_path) and (not rest or rest[:1] in b"/?#"):
+        return target
+    return base_path + target
+
+
+def path_of(target: bytes) -> bytes:
+    """The target without its query: what may be logged, and what local pages are matched on."""
+    for mark in b"?", b"#":
+        target = target.partition(mark)[0]
+    return target
+
+
+def origin_form(target: bytes, origin: Origin, own_port: int | None) -> bytes:
+    """The target in origin-form (RFC 9112 3.2.1), reduced from an absolute-form that names us or the origin.
+
+    Absolute-form arrives when HTTP_PROXY points an agent here, or at a proxy on the way. Its authority
+    must be the provider's or have our own port; anything else raises `BadTarget`.
+    """
+    if target.startswith(b"/"):
+        if target.startswith(b"//"):
+            raise BadTarget("starts with //")
+        return target
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise BadTarget("neither origin-form nor absolute-form")
+    authority, rest = match.groups()
+    if not _names_us(authority.lower(), origin, own_port):
+        raise BadTarget("absolute-form for another authority")
+    if not rest.startswith(b"/"):
+        rest = b"/" + rest
+    return origin_form(rest, origin, own_port)
+
+
+def _names_us(authority: bytes, origin: Origin, own_port: int | None) -> bool:
+    if authority in (origin.authority.lower(), origin.host_field.lower()):
+        return True
+    host, colon, port = authority.rpartition(b":")
+    return bool(host and colon and port.isdigit() and own_port is not None) and int(port) == own_port

@@ -1,0 +1,182 @@
+"""`Squid`: the real egress proxy, configured for one test and run as a child."""
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.kit.reader import Closed, Reader, poll
+
+_SERVICE = itertools.count()
+
+
+def squid_binary() -> str | None:
+    return shutil.which("squid", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+
+def free_port() -> int:
+    """A port that nothing listens on now. For programs that cannot bind port 0 and tell."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Squid:
+    """Allows CONNECT to the domains named, at any port; maps them to loopback; nothing else goes out.
+
+    `users` (name -> password) turns proxy authentication on. `start`, `stop` (orderly) and `kill` may
+    be called again and again; the port stays.
+    """
+
+    def __init__(
+        self,
+        allowed: Iterable[str] = ("api.openai.com",),
+        *,
+        users: dict[str, str] | None = None,
+        hosts: dict[str, str] | None = None,
+        port: int | None = None,
+    ) -> None:
+        self.port = port or free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="squid-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        names = tuple(allowed)
+        addresses = dict.fromkeys(names, "127.0.0.1") | (hosts or {})
+        (self.folder / "hosts").write_text("".join(f"{to} {name}\n" for name, to in addresses.items()))
+        (self.folder / "squid.conf").write_text(self._configuration(names, users))
+        if users:
+            self._write_helper(users)
+        self._give_away()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def url_for(self, user: str, password: str) -> str:
+        return f"http://{user}:{password}@127.0.0.1:{self.port}"
+
+    def start(self, deadline: float = 20.0) -> "Squid":
+        """Returns once Squid answers a CONNECT."""
+        binary = squid_binary()
+        assert binary is not None, "squid is not installed"
+        self._process = subprocess.Popen(
+            [binary, "-N", "-n", f"kit{os.getpid()}x{next(_SERVICE)}", "-f", str(self.folder / "squid.conf")],
+            stdin=subprocess.DEVNULL,
+            stdout=(self.folder / "out").open("ab"),
+            stderr=subprocess.STDOUT,
+        )
+        poll(self._answers, deadline, 0.02)
+        return self
+
+    def stop(self) -> None:
+        """An orderly stop: idle and busy tunnels are closed."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> "Squid":
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def access_log(self) -> list[str]:
+        path = self.folder / "access.log"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def connects(self, authority: str) -> list[str]:
+        """Lines of tunnels to `authority`; Squid writes one when the tunnel ends."""
+        return [line for line in self.access_log() if f"CONNECT {authority}" in line]
+
+    def _end(self, with_: int) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(with_)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"squid ended with {self._process.returncode}: {self._output()}")
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 2) as sock:
+                sock.sendall(b"CONNECT kit.invalid:1 HTTP/1.1\r\nHost: kit.invalid:1\r\n\r\n")
+                return Reader(sock).until(b"\r\n").startswith(b"HTTP/1.1 40")
+        except (OSError, Closed):
+            return False
+
+    def _output(self) -> str:
+        texts = [self.folder / "out", self.folder / "cache.log"]
+        return "\n".join(path.read_text(errors="replace") for path in texts if path.exists())[-2000:]
+
+    def _configuration(self, allowed: tuple[str, ...], users: dict[str, str] | None) -> str:
+        lines = [
+            f"http_port 127.0.0.1:{self.port}",
+            f"hosts_file {self.folder}/hosts",
+            f"pid_filename {self.folder}/squid.pid",
+            f"access_log stdio:{self.folder}/access.log",
+            f"cache_log {self.folder}/cache.log",
+            f"coredump_dir {self.folder}",
+            "cache deny all",
+            "cache_mem 8 MB",
+            "memory_cache_shared off",
+            "max_filedescriptors 4096",
+            "pinger_enable off",
+            "netdb_filename none",
+            "visible_hostname squid.test",
+            "dns_nameservers 127.0.0.1",
+            "dns_timeout 1 second",
+            "shutdown_lifetime 0 seconds",
+            "acl tunnel method CONNECT",
+            f"acl allowed dstdomain {' '.join(allowed)}",
+        ]
+        if users:
+            lines += [
+                f"auth_param basic program {self.folder}/helper {self.folder}/users",
+                "auth_param basic children 1 startup=1 idle=1",
+                "auth_param basic realm kit",
+                "acl known proxy_auth REQUIRED",
+                "http_access deny !known",
+            ]
+        lines += ["http_access allow tunnel allowed", "http_access deny all", ""]
+        return "\n".join(lines)
+
+    def _write_helper(self, users: dict[str, str]) -> None:
+        """Squid's basic helper protocol: a line with user and password, URL-encoded; OK or ERR back."""
+        (self.folder / "users").write_text("".join(f"{name} {word}\n" for name, word in users.items()))
+        helper = self.folder / "helper"
+        helper.write_text(
+            "#!/bin/sh\nwhile read -r line; do\n"
+            '  if grep -qxF "$line" "$1"; then echo OK; else echo ERR; fi\ndone\n'
+        )
+        helper.chmod(0o755)
+
+    def _give_away(self) -> None:
+        """Started as root, Squid works as the user `proxy`, who has to write here."""
+        self.folder.chmod(0o755)
+        if os.geteuid() == 0:
+            try:
+                user = pwd.getpwnam("proxy")
+            except KeyError:
+                return
+            for path in (self.folder, *self.folder.iterdir()):
+                os.chown(path, user.pw_uid, user.pw_gid)

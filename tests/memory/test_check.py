@@ -1,0 +1,65 @@
+"""`awfproxy check`: from what the validator found to the exit code and the sentence."""
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from awfproxy.cli import check
+from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
+from awfproxy.errors import EgressDenied, EgressUnreachable, TlsUntrusted
+from awfproxy.providers.openai import OPENAI
+from awfproxy.service.probe import Attempt, KeyProbe
+from awfproxy.settings import Egress, Probe, Settings
+from awfproxy.wire.target import Origin
+
+
+@pytest.mark.parametrize(
+    ("attempt", "probe", "code", "said"),
+    [
+        (Accepted(), Probe.TRY, 0, "OpenAI accepts the key. The daemon would be ready."),
+        (
+            Accepted("OpenAI knows the key but restricts it"),
+            Probe.TRY,
+            0,
+            "restricts it. The daemon would be ready.",
+        ),
+        (Unverified(404), Probe.REQUIRE, 0, "used unverified. The daemon would be ready."),
+        (Rejected("invalid_api_key"), Probe.TRY, 77, "invalid_api_key"),
+        (EgressDenied(), Probe.TRY, 78, "api.openai.com"),
+        (TlsUntrusted(), Probe.TRY, 76, "not trusted"),
+        (EgressUnreachable(), Probe.TRY, 69, "but not be ready. The egress proxy cannot be reached."),
+        (EgressUnreachable(), Probe.REQUIRE, 69, "The egress proxy cannot be reached."),
+        (
+            CannotTell("no answer"),
+            Probe.TRY,
+            69,
+            "but not be ready. The key could not be checked: no answer.",
+        ),
+    ],
+)
+def test_the_validators_decision_is_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, canary: str, attempt: Attempt, probe: Probe, code: int, said: str
+) -> None:
+    async def always(self: object, limit: float) -> Attempt:
+        return attempt
+
+    monkeypatch.setattr(KeyProbe, "attempt", always)
+    settings = Settings(
+        OPENAI,
+        ("tcp:0",),
+        Egress("127.0.0.1", 3128),
+        Origin("api.openai.com"),
+        b"/v1",
+        Secret(canary.encode()),
+        probe=probe,
+    )
+    clock = Clock()
+    finding = Deferred.fromCoroutine(check._find(clock, settings))
+    found: list[check._Finding] = []
+    finding.addCallback(found.append)
+    while not found:
+        assert clock.seconds() < 100
+        clock.advance(0.5)
+    assert found[0].code == code
+    assert said in found[0].sentence

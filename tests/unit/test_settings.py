@@ -1,0 +1,586 @@
+"""Settings: where values come from, how they are written, and what every refusal says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import pytest
+
+from awfproxy.commandline import help_text, parse
+from awfproxy.errors import ConfigError
+from awfproxy.options import BY_NAME, OPTIONS, CommandLineError
+from awfproxy.providers.openai import OPENAI
+from awfproxy.settings import Deadlines, Egress, Entry, PoolLimits, Probe, Settings, load
+from awfproxy.wire.target import Origin, join_base_path
+
+PROXY = "http://squid:3128"
+
+
+@pytest.fixture
+def environ(canary: str) -> dict[str, str]:
+    """The least with which the daemon starts."""
+    return {"OPENAI_API_KEY": canary, "HTTPS_PROXY": PROXY}
+
+
+def settings(environ: Mapping[str, str], *words: str, files: Mapping[str, str] | None = None) -> Settings:
+    def read(name: str) -> bytes:
+        if name not in (files or {}):
+            raise FileNotFoundError(2, "No such file or directory", name)
+        return (files or {})[name].encode("utf-8", "surrogateescape")
+
+    return load(parse(words).values, environ, OPENAI, read, lambda name: 0o100600)
+
+
+def refusal(environ: Mapping[str, str], *words: str, files: Mapping[str, str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        settings(environ, *words, files=files)
+    return str(caught.value)
+
+
+def toml(environ: Mapping[str, str], text: str, *words: str) -> Settings:
+    return settings(environ, "--config", "/etc/a.toml", *words, files={"/etc/a.toml": text})
+
+
+def toml_refusal(environ: Mapping[str, str], text: str) -> str:
+    return refusal(environ, "--config", "/etc/a.toml", files={"/etc/a.toml": text})
+
+
+def entry(made: Settings, name: str) -> Entry:
+    return next(one for one in made.entries if one.name == name)
+
+
+# --- defaults and precedence ------------------------------------------------------------------------
+
+
+def test_defaults(environ: dict[str, str]) -> None:
+    made = settings(environ)
+    assert made.listen == ("tcp:10000:interface=127.0.0.1",)
+    assert made.origin == Origin("api.openai.com", 443)
+    assert made.base_path == b"/v1"
+    assert made.egress == Egress("squid", 3128)
+    assert made.probe is Probe.TRY
+    assert (made.startup_grace, made.startup_deadline) == (5.0, 60.0)
+    assert made.deadlines == Deadlines()
+    assert made.pool == PoolLimits()
+    assert (made.max_connections, made.local_pages, made.log_format) == (2048, "", "text")
+    assert (made.roots_file, made.extra_ca_files, made.warnings) == (None, (), ())
+
+
+def test_defaults_of_the_table_are_those_of_the_values(environ: dict[str, str], canary: str) -> None:
+    made = settings(environ)
+    bare = Settings(made.provider, made.listen, made.egress, made.origin, made.base_path, made.credential)
+    for field in attrs.fields(Settings):
+        if field.name not in ("entries", "warnings"):
+            assert getattr(made, field.name) == getattr(bare, field.name)
+
+
+def test_command_line_before_environment_before_file_before_default(environ: dict[str, str]) -> None:
+    file = "port = 10003"
+    both = environ | {"AWFPROXY_PORT": "10002"}
+    for made, number, source in (
+        (toml(both, file, "--port", "10001"), "10001", "command line"),
+        (toml(both, file), "10002", "environment variable AWFPROXY_PORT"),
+        (toml(environ, file), "10003", "/etc/a.toml: port"),
+        (settings(environ), "10000", "default"),
+    ):
+        assert made.listen == (f"tcp:{number}:interface=127.0.0.1",)
+        assert entry(made, "port") == Entry("port", number, source)
+
+
+def test_our_own_variable_comes_before_the_shared_ones_in_their_order(environ: dict[str, str]) -> None:
+    shared = {"HTTPS_PROXY": "http://a:1", "https_proxy": "http://b:2"}
+    made = settings(environ | shared | {"AWFPROXY_EGRESS_PROXY": "http://c:3"})
+    assert str(made.egress) == "http://c:3"
+    assert str(settings(environ | shared).egress) == "http://a:1"
+    assert str(settings(environ | shared | {"HTTPS_PROXY": ""}).egress) == "http://b:2"
+    assert str(toml(environ | shared, 'egress-proxy = "d:4"').egress) == "http://a:1"
+
+
+def test_every_option_is_an_environment_variable(environ: dict[str, str]) -> None:
+    for option in OPTIONS:
+        variable = "AWFPROXY_" + option.name.upper().replace("-", "_")
+        text = refusal(environ | {variable: "\0"})
+        assert text.startswith(f"--{option.name} (environment variable {variable}): ")
+
+
+def test_every_option_but_config_is_a_key_of_the_file(environ: dict[str, str]) -> None:
+    for option in OPTIONS:
+        text = toml_refusal(environ, f"{option.name} = true")
+        if option.in_file:
+            assert text.startswith(f"--{option.name} (/etc/a.toml: {option.name}): ")
+        else:
+            assert option.name == "config"
+            assert "Remove it" in text
+
+
+def test_config_file_from_the_environment(environ: dict[str, str]) -> None:
+    made = settings(
+        environ | {"AWFPROXY_CONFIG": "/etc/b.toml"}, files={"/etc/b.toml": "max-connections = 7"}
+    )
+    assert made.max_connections == 7
+
+
+def test_empty_value_is_refused_but_for_shared_variables(environ: dict[str, str]) -> None:
+    assert "--egress-proxy (command line): its value is empty" in refusal(environ, "--egress-proxy", "")
+    text = refusal(environ | {"AWFPROXY_PORT": ""})
+    assert text.startswith("--port (environment variable AWFPROXY_PORT): its value is empty")
+    assert "its value is empty" in refusal(environ | {"AWFPROXY_LISTEN": " "})
+    assert "its value is empty" in toml_refusal(environ, "listen = []")
+    empty = {
+        "OPENAI_API_TARGET": "",
+        "OPENAI_API_BASE_PATH": "",
+        "SSL_CERT_FILE": "",
+        "NODE_EXTRA_CA_CERTS": "",
+    }
+    assert settings(environ | empty).base_path == b"/v1"
+
+
+# --- the TOML file ----------------------------------------------------------------------------------
+
+
+def test_all_types_of_the_file(environ: dict[str, str]) -> None:
+    made = toml(
+        environ,
+        """
+        listen = ["tcp:1", "unix:/run/a b"]
+        head-deadline = 2.5
+        drain-deadline = 0
+        pool-max = 12
+        log-format = "json"
+        probe = "require"
+        local-pages = "off"
+        """,
+    )
+    assert made.listen == ("tcp:1", "unix:/run/a b")
+    assert (made.deadlines.head, made.deadlines.drain, made.pool.maximum) == (2.5, 0.0, 12)
+    assert (made.log_format, made.probe, made.local_pages) == ("json", Probe.REQUIRE, None)
+    assert toml(environ, 'listen = "tcp:2"').listen == ("tcp:2",)
+
+
+def test_unknown_key_is_refused_with_the_likely_one(environ: dict[str, str]) -> None:
+    text = toml_refusal(environ, "egress_proxy = 'x:1'")
+    assert text.startswith(
+        "/etc/a.toml has a key that is no option: 'egress_proxy'. Did you mean egress-proxy?"
+    )
+    assert "'openai'" in toml_refusal(environ, "[openai]\nport = 1")
+
+
+def test_key_in_the_file_is_refused_and_not_shown(environ: dict[str, str], canary: str) -> None:
+    text = toml_refusal(environ, f'api_key = "{canary}"')
+    assert "A key is never given there: use key-file" in text
+    assert canary[8:16] not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('port = "10000"', "is not a number. Write port = 10000"),
+        ("port = 1.5", "not a whole number"),
+        ("head-deadline = inf", "'inf' is not a number"),
+        ("log-format = 3", "is not a string"),
+        ("listen = [1]", 'or a list: listen = ["..."]'),
+        ('port = [10000]', "is not a number"),
+    ],
+)  # fmt: skip
+def test_wrong_type_in_the_file_is_refused(environ: dict[str, str], text: str, said: str) -> None:
+    assert said in toml_refusal(environ, text)
+
+
+def test_file_that_cannot_be_used_is_refused(environ: dict[str, str]) -> None:
+    text = refusal(environ, "--config", "/nowhere")
+    assert text.startswith("--config (command line): /nowhere cannot be read: No such file or directory.")
+    assert "is not TOML" in toml_refusal(environ, "port 10000")
+    assert "line 2" in toml_refusal(environ, "port = 1\nport = 2\n")
+    assert "is not UTF-8" in toml_refusal(environ, "\udcff")
+
+
+# --- the command line -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--prot", "1"), "--prot is not an option. Did you mean --port?"),
+        (("--key", "x"), "--key is not an option. A key is never given there: use --key-file"),
+        (("--por", "1"), "--por is not an option"),
+        (("--port",), "--port needs a value: --port PORT"),
+        (("10000",), "something on it that is no option"),
+        (("-p", "10000"), "something on it that is no option"),
+        (("--port", "1", "--port", "2"), "--port is given twice"),
+        (("--port", "x"), "--port (command line): 'x' is not a whole number. Give one from 0 to 65535."),
+        (("--port=1e3",), "'1e3' is not a whole number"),
+        (("--port", "1_000"), "is not a whole number"),
+        (("--idle-deadline", "10s"), "Give plain seconds without a unit"),
+        (("--idle-deadline", "nan"), "is not a number"),
+    ],
+)
+def test_command_line_that_is_not_well_formed_is_a_usage_error(
+    environ: dict[str, str], words: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(CommandLineError) as caught:
+        settings(environ, *words)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--port", "65536"), "Give a whole number from 0 to 65535"),
+        (("--port", "-1"), "is out of range"),
+        (("--port", "9" * 5000), "is out of range"),
+        (("--head-deadline", "0"), "Give seconds above 0, up to 86400"),
+        (("--drain-deadline", "-1"), "Give seconds from 0 to 86400"),
+        (("--silence-deadline", "86401"), "is out of range"),
+        (("--pool-max", "0"), "from 1 to 65535"),
+        (("--max-connections", "0"), "from 1 to 1000000"),
+        (("--pool-max", "2", "--pool-warm", "3"), "--pool-warm is 3 and --pool-max 2"),
+        (("--probe", "maybe"), "Give try, require or off"),
+        (("--log-format", "JSON"), "Give text or json"),
+        (("--bind", "localhost"), "Give 127.0.0.1 or ::1"),
+        (("--listen", "10000"), "tcp:10000:interface=127.0.0.1"),
+        (("--listen", "127.0.0.1:10000"), "is not a Twisted server endpoint"),
+        (("--local-pages", "health"), "does not begin with a slash"),
+        (("--ca-file", "/no/ca"), "--ca-file (command line): /no/ca cannot be read: No such file"),
+    ],
+)
+def test_value_out_of_range_is_a_configuration_error(
+    environ: dict[str, str], words: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings(environ, *words)
+    assert said in str(caught.value)
+    assert not isinstance(caught.value, CommandLineError)
+
+
+def test_number_malformed_elsewhere_is_a_configuration_error(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings(environ | {"AWFPROXY_PORT": "x"})
+    assert not isinstance(caught.value, CommandLineError)
+
+
+def test_port_set_by_kubernetes_is_explained(environ: dict[str, str]) -> None:
+    assert "enableServiceLinks: false" in refusal(environ | {"AWFPROXY_PORT": "tcp://10.0.0.1:10000"})
+
+
+def test_malformed_value_of_the_file_is_refused_though_it_is_not_used(environ: dict[str, str]) -> None:
+    assert "/etc/a.toml: port" in refusal(
+        environ, "--config", "/etc/a.toml", "--port", "1", files={"/etc/a.toml": "port = -1"}
+    )
+
+
+def test_value_that_could_be_a_misplaced_key_is_not_shown(environ: dict[str, str], canary: str) -> None:
+    assert canary[8:16] not in refusal(environ, f"--{canary}")
+    assert canary[8:16] not in toml_refusal(environ, f"{canary} = 1")
+    assert canary[8:16] not in refusal(environ, "--port", canary)
+    assert canary[8:16] not in refusal(environ, "--probe", canary)
+
+
+def test_values_of_usage_options_are_taken(environ: dict[str, str]) -> None:
+    values: dict[str, str | list[str] | None] = {"listen": ["tcp:1", "tcp:2"], "port": None, "ca-file": []}
+    assert load(values, environ, OPENAI, lambda _: b"", lambda _: 0).listen == ("tcp:1", "tcp:2")
+
+
+# --- listening --------------------------------------------------------------------------------------
+
+
+def test_bind_and_port_make_an_endpoint(environ: dict[str, str]) -> None:
+    assert settings(environ, "--bind", "0.0.0.0", "--port=0").listen == ("tcp:0:interface=0.0.0.0",)
+    assert settings(environ, "--bind", "::1").listen == ("tcp6:10000:interface=\\:\\:1",)
+
+
+def test_listen_takes_the_place_of_port_and_bind(environ: dict[str, str]) -> None:
+    made = settings(
+        environ, "--listen", "unix:/run/a.sock", "--listen=systemd:domain=INET:index=0", "--port", "1"
+    )
+    assert made.listen == ("unix:/run/a.sock", "systemd:domain=INET:index=0")
+    assert made.warnings == ("--port (command line) has no effect beside --listen (command line).",)
+    assert entry(made, "port").shown == "not used, see listen"
+
+
+def test_several_values_in_a_variable_are_separated_by_spaces(environ: dict[str, str]) -> None:
+    assert settings(environ | {"AWFPROXY_LISTEN": "tcp:1  tcp:2"}).listen == ("tcp:1", "tcp:2")
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix"),
+    [("off", None), ("/", ""), ("", ""), ("/_awfproxy", "/_awfproxy"), ("/a/b/", "/a/b")],
+)
+def test_local_pages_are_moved_or_off(environ: dict[str, str], text: str, prefix: str | None) -> None:
+    assert settings(environ, "--local-pages", text).local_pages == prefix
+
+
+# --- the egress proxy -------------------------------------------------------------------------------
+
+
+def test_no_egress_proxy_is_refused_never_direct(environ: dict[str, str]) -> None:
+    for value in {}, {"HTTPS_PROXY": ""}:
+        text = refusal({"OPENAI_API_KEY": environ["OPENAI_API_KEY"], **value})
+        for way in (
+            "--egress-proxy http://HOST:PORT",
+            "AWFPROXY_EGRESS_PROXY",
+            "HTTPS_PROXY",
+            "--egress-proxy direct",
+        ):
+            assert way in text
+
+
+def test_http_proxy_is_not_used(environ: dict[str, str]) -> None:
+    del environ["HTTPS_PROXY"]
+    assert "HTTP_PROXY is set, but" in refusal(environ | {"HTTP_PROXY": PROXY})
+
+
+def test_direct_takes_the_word_and_is_warned_of_loudly(environ: dict[str, str]) -> None:
+    made = settings(environ, "--egress-proxy", "direct")
+    assert made.egress is None
+    assert made.warnings[0].startswith("DIRECT EGRESS: --egress-proxy is direct (command line)")
+    assert entry(made, "egress-proxy").shown == "direct"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "authorization"),
+    [
+        ("squid:3128", "squid", 3128, None),
+        ("http://squid_1.Corp:3128/", "squid_1.corp", 3128, None),
+        ("HTTP://10.0.0.1:80", "10.0.0.1", 80, None),
+        ("http://[::1]:3128", "::1", 3128, None),
+        ("http://user:pass@squid:3128", "squid", 3128, b"Basic dXNlcjpwYXNz"),
+        ("user:pass@squid:3128", "squid", 3128, b"Basic dXNlcjpwYXNz"),
+        ("http://us%20er:p%40ss%2F@squid:3128", "squid", 3128, b"Basic dXMgZXI6cEBzcy8="),
+        ("http://user:a:b@squid:3128", "squid", 3128, b"Basic dXNlcjphOmI="),
+        ("http://user@squid:3128", "squid", 3128, b"Basic dXNlcjo="),
+        ("http://%C3%BC:x@squid:3128", "squid", 3128, b"Basic w7w6eA=="),
+    ],
+)
+def test_egress_proxy_url(
+    environ: dict[str, str], text: str, host: str, port: int, authorization: bytes | None
+) -> None:
+    made = settings(environ, "--egress-proxy", text).egress
+    assert made is not None
+    assert (made.host, made.port) == (host, port)
+    assert (made.authorization.reveal() if made.authorization else None) == authorization
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("https://squid:3128", "TLS to the egress proxy itself is not spoken"),
+        ("socks5://squid:1080", "SOCKS"),
+        ("socks5h://squid:1080", "SOCKS"),
+        ("ftp://squid:1", "its scheme is not http"),
+        ("http://squid", "it names no port"),
+        ("squid", "it names no port"),
+        ("http://squid:3128/path", "something follows the port"),
+        ("http://squid:3128?x", "something follows the port"),
+        ("http://squid:0", "its port is not a number from 1 to 65535"),
+        ("http://squid:", "its port is not a number"),
+        ("http://:3128", "names no host"),
+        ("http://::1:3128", "several colons"),
+        ("http://[::1:3128", "not closed by ]"),
+        ("http://[squid]:3128", "not an IPv6 address"),
+        ("http://1.2.3:3128", "not an IPv4 address"),
+        ("http://squ id:3128", "space, control or non-ASCII"),
+        ("http://squid:3128\n", "space, control or non-ASCII"),
+        ("http://-squid:3128", "not a host name"),
+    ],
+)
+def test_egress_proxy_that_cannot_be_used_is_refused_with_the_reason(
+    environ: dict[str, str], text: str, said: str
+) -> None:
+    refused = refusal(environ | {"HTTPS_PROXY": text})
+    assert refused.startswith("--egress-proxy (environment variable HTTPS_PROXY): ")
+    assert said in refused
+
+
+@pytest.mark.parametrize(
+    "userinfo",
+    [
+        "name:hunter2/",
+        "na@me:hunter2",
+        "name:hunter2%",
+        "na%3Ame:hunter2",
+        "name:hunter2%0a",
+        "name:hunter2 ",
+    ],
+)
+def test_malformed_credentials_of_the_egress_proxy_are_refused_unseen(
+    environ: dict[str, str], userinfo: str
+) -> None:
+    text = refusal(environ, "--egress-proxy", f"http://{userinfo}@squid:3128")
+    assert "hunter2" not in text
+
+
+def test_credentials_of_the_egress_proxy_are_never_shown(environ: dict[str, str], canary: str) -> None:
+    made = settings(environ, "--egress-proxy", f"http://user:{canary}@squid:3128")
+    shown = f"{made.egress} {made!r} {made.entries}"
+    assert canary[8:16] not in shown
+    assert entry(made, "egress-proxy").shown == "http://squid:3128, with user and password"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "*",
+        "api.openai.com",
+        ".openai.com",
+        "openai.com",
+        "*.openai.com",
+        "a, API.openai.com ,b",
+        "api.openai.com:443",
+    ],
+)
+@pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
+def test_no_proxy_that_matches_is_a_warning_and_nothing_more(
+    environ: dict[str, str], variable: str, value: str
+) -> None:
+    made = settings(environ | {variable: value})
+    assert made.egress == Egress("squid", 3128)
+    assert len(made.warnings) == 1
+    assert made.warnings[0].startswith(f"{variable} has an entry that matches api.openai.com;")
+
+
+@pytest.mark.parametrize(
+    "value", ["", ",", "localhost,127.0.0.1,::1", "notopenai.com", "api.openai.com:80", "com.x"]
+)
+def test_no_proxy_for_others_is_no_warning(environ: dict[str, str], value: str) -> None:
+    assert settings(environ | {"NO_PROXY": value}).warnings == ()
+
+
+def test_no_proxy_ranges_match_addresses(environ: dict[str, str]) -> None:
+    assert settings(environ | {"NO_PROXY": "10.0.0.0/8"}, "--target", "10.1.2.3").warnings
+    assert settings(environ | {"NO_PROXY": "[fd00::1]"}, "--target", "[fd00::1]").warnings
+    assert not settings(environ | {"NO_PROXY": "10.0.0.0/8"}, "--target", "11.1.2.3").warnings
+
+
+# --- the provider -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("gateway.corp", Origin("gateway.corp", 443)),
+        ("GATEWAY.corp:8443", Origin("gateway.corp", 8443)),
+        ("https://gateway.corp", Origin("gateway.corp", 443)),
+        ("https://gateway.corp:8443/", Origin("gateway.corp", 8443)),
+        ("[fd00::1]:8443", Origin("fd00::1", 8443)),
+        ("10.0.0.1", Origin("10.0.0.1", 443)),
+    ],
+)
+def test_target_names_the_origin(environ: dict[str, str], text: str, origin: Origin) -> None:
+    made = settings(environ | {"OPENAI_API_TARGET": text})
+    assert made.origin == origin
+    assert made.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "dropped"),
+    [
+        ("https://gateway.corp/v1", "path"),
+        ("gateway.corp/v1?a=b#c", "path, query, fragment"),
+        ("https://name:hunter2@gateway.corp", "user and password"),
+    ],
+)
+def test_parts_of_a_target_that_mean_nothing_are_dropped_with_a_warning(
+    environ: dict[str, str], text: str, dropped: str
+) -> None:
+    made = settings(environ, "--target", text)
+    assert made.origin == Origin("gateway.corp", 443)
+    assert f"its {dropped} will not be used" in made.warnings[0]
+    assert "hunter2" not in made.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("http://gateway.corp", "plain http to the provider"),
+        ("wss://gateway.corp", "its scheme is not https"),
+        ("gateway.corp.", "without a dot at its end"),
+        ("gate way", "not a host name"),
+        ("https://", "names no host"),
+        ("gateway.corp:99999", "its port is not a number"),
+        ("g\u00e4teway.corp", "in ASCII"),
+    ],
+)
+def test_target_that_cannot_be_used_is_refused(environ: dict[str, str], text: str, said: str) -> None:
+    refused = refusal(environ | {"OPENAI_API_TARGET": text})
+    assert refused.startswith("--target (environment variable OPENAI_API_TARGET): ")
+    assert said in refused
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        ((), b"/v1"),
+        (("--target", "api.openai.com:8443"), b"/v1"),
+        (("--target", "https://API.openai.com"), b"/v1"),
+        (("--target", "gateway.corp"), b""),
+        (("--target", "gateway.corp", "--base-path", "v1"), b"/v1"),
+        (("--base-path", "/"), b""),
+        (("--base-path", "/openai/v1/"), b"/openai/v1"),
+        (("--base-path", "/a%20b//"), b"/a%20b/"),
+    ],
+)
+def test_base_path(environ: dict[str, str], words: tuple[str, ...], path: bytes) -> None:
+    assert settings(environ, *words).base_path == path
+
+
+@pytest.mark.parametrize("target", [b"/responses", b"/v1/responses"])
+def test_both_forms_arrive_below_the_base_path(environ: dict[str, str], target: bytes) -> None:
+    assert join_base_path(settings(environ).base_path, target) == b"/v1/responses"
+
+
+@pytest.mark.parametrize("text", ["//v1", "/v 1", "/v1?x", "/v1#x", "/\u00fc", "/v1\r\nX: y", "https://h/v1"])
+def test_base_path_that_is_no_path_is_refused(environ: dict[str, str], text: str) -> None:
+    assert refusal(environ | {"OPENAI_API_BASE_PATH": text}).startswith("--base-path (")
+
+
+# --- trust ------------------------------------------------------------------------------------------
+
+
+def test_ca_files_of_all_places_are_kept(environ: dict[str, str]) -> None:
+    files = {"/roots": "", "/node": "", "/one": "", "/two": ""}
+    variables = {"SSL_CERT_FILE": "/roots", "NODE_EXTRA_CA_CERTS": "/node"}
+    made = settings(environ | variables, "--ca-file", "/one", "--ca-file", "/two", files=files)
+    assert made.roots_file == "/roots"
+    assert made.extra_ca_files == ("/node", "/one", "/two")
+    assert entry(made, "trust: roots").source == "environment variable SSL_CERT_FILE"
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"])
+def test_missing_ca_file_of_a_variable_is_refused(environ: dict[str, str], variable: str) -> None:
+    assert f"{variable} (environment variable): /no/ca cannot be read" in refusal(
+        environ | {variable: "/no/ca"}
+    )
+
+
+# --- what is shown ----------------------------------------------------------------------------------
+
+
+def test_nothing_of_the_settings_shows_the_key(environ: dict[str, str], canary: str) -> None:
+    made = settings(environ)
+    shown = entry(made, "OpenAI key")
+    assert shown == Entry("OpenAI key", "set, 56 characters", "environment variable OPENAI_API_KEY")
+    assert canary[8:16] not in repr(made)
+
+
+def test_every_option_has_an_entry(environ: dict[str, str]) -> None:
+    assert [one.name for one in settings(environ).entries][: len(OPTIONS)] == list(BY_NAME)
+
+
+def test_misspelt_variable_is_a_warning(environ: dict[str, str]) -> None:
+    made = settings(environ | {"AWFPROXY_EGRES_PROXY": "x", "AWFPROXY_SERVICE_HOST": "10.0.0.1"})
+    assert made.warnings == (
+        "The environment variable 'AWFPROXY_EGRES_PROXY' is no option's. Did you mean AWFPROXY_EGRESS_PROXY?",
+    )
+
+
+def test_help_names_every_option_with_its_default_and_shared_variables() -> None:
+    text = help_text()
+    assert max(map(len, text.splitlines())) <= 105
+    words = text.split()
+    for option in OPTIONS:
+        assert option.flag in words
+        known: tuple[Any, ...] = option.shared_variables(OPENAI)
+        assert all(variable in text for variable in known)
+        if option.default:
+            assert f"default {option.default}" in " ".join(words)
+    assert text.count("twistd -n awfproxy") > 3

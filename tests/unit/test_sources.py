@@ -1,0 +1,174 @@
+"""Where the key comes from, and what happens when there are several places, or none."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from awfproxy.credentials.sources import KeyFound, find_key, has_source, mode_of, read_file
+from awfproxy.errors import ConfigError
+from awfproxy.providers.openai import OPENAI
+
+CREDENTIAL = "/run/credentials/openai_api_key"
+
+
+class Files:
+    """A file system of a few names; a mode of 0 cannot be read."""
+
+    def __init__(self, contents: Mapping[str, bytes], mode: int = 0o100600) -> None:
+        self.contents = contents
+        self.mode = mode
+        self.reads: list[str] = []
+
+    def read(self, name: str) -> bytes:
+        self.reads.append(name)
+        if name not in self.contents:
+            raise FileNotFoundError(2, "No such file or directory", name)
+        if self.mode & 0o444 == 0:
+            raise PermissionError(13, "Permission denied", name)
+        return self.contents[name]
+
+    def mode_of(self, name: str) -> int:
+        return self.mode
+
+
+def find(environ: Mapping[str, str], key_file: str | None = None, files: Files | None = None) -> KeyFound:
+    files = files or Files({})
+    return find_key(environ, key_file, OPENAI, files.read, files.mode_of)
+
+
+def refusal(environ: Mapping[str, str], key_file: str | None = None, files: Files | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        find(environ, key_file, files)
+    return str(caught.value)
+
+
+def test_key_from_the_environment(canary: str) -> None:
+    found = find({"OPENAI_API_KEY": canary})
+    assert found.secret.reveal() == canary.encode()
+    assert found.source == "environment variable OPENAI_API_KEY"
+    assert found.warnings == ()
+
+
+def test_key_from_a_file(canary: str) -> None:
+    found = find({}, "/etc/key", Files({"/etc/key": canary.encode()}))
+    assert found.secret.reveal() == canary.encode()
+    assert found.source == "file /etc/key"
+
+
+def test_key_from_a_systemd_credential(canary: str) -> None:
+    found = find({"CREDENTIALS_DIRECTORY": "/run/credentials"}, None, Files({CREDENTIAL: canary.encode()}))
+    assert found.secret.reveal() == canary.encode()
+    assert found.source == "systemd credential openai_api_key"
+
+
+def test_credentials_of_other_names_are_no_source(canary: str) -> None:
+    found = find({"CREDENTIALS_DIRECTORY": "/run/credentials", "OPENAI_API_KEY": canary})
+    assert found.source == "environment variable OPENAI_API_KEY"
+
+
+def test_one_trailing_newline_is_trimmed_everywhere(canary: str) -> None:
+    assert find({"OPENAI_API_KEY": canary + "\n"}).secret.reveal() == canary.encode()
+    files = Files({"/etc/key": canary.encode() + b"\n"})
+    assert find({}, "/etc/key", files).secret.reveal() == canary.encode()
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\r\n", " \n"])
+def test_anything_more_at_the_end_is_refused(end: str, canary: str) -> None:
+    assert "/etc/key" in refusal({}, "/etc/key", Files({"/etc/key": (canary + end).encode()}))
+
+
+def test_bytes_of_the_environment_that_are_not_utf8_are_judged_as_bytes() -> None:
+    assert "not ASCII" in refusal({"OPENAI_API_KEY": os.fsdecode(b"sk-\xff\xfe")})
+
+
+def test_two_sources_that_agree_are_both_named(canary: str) -> None:
+    found = find({"OPENAI_API_KEY": canary}, "/etc/key", Files({"/etc/key": canary.encode() + b"\n"}))
+    assert found.source == "environment variable OPENAI_API_KEY and file /etc/key"
+
+
+def test_two_sources_that_disagree_are_an_error_that_names_both(canary: str) -> None:
+    files = Files({"/etc/key": canary.encode() + b"2", CREDENTIAL: canary.encode()})
+    text = refusal({"OPENAI_API_KEY": canary}, "/etc/key", files)
+    assert "environment variable OPENAI_API_KEY, and file /etc/key" in text
+    assert "Remove the one" in text
+    text = refusal({"OPENAI_API_KEY": canary + "3", "CREDENTIALS_DIRECTORY": "/run/credentials"}, None, files)
+    assert "systemd credential openai_api_key" in text
+
+
+def test_empty_variable_is_an_error_though_a_file_has_the_key(canary: str) -> None:
+    text = refusal({"OPENAI_API_KEY": ""}, "/etc/key", Files({"/etc/key": canary.encode()}))
+    assert "GitHub Actions" in text
+
+
+def test_empty_key_file_is_an_error() -> None:
+    assert "(file /etc/key) is set but empty" in refusal({}, "/etc/key", Files({"/etc/key": b"\n"}))
+
+
+def test_no_source_says_how_to_give_one() -> None:
+    text = refusal({})
+    for way in (
+        "OPENAI_API_KEY",
+        "--key-file",
+        "AWFPROXY_KEY_FILE",
+        "LoadCredential=openai_api_key:",
+        "awfproxy demo",
+    ):
+        assert way in text
+
+
+def test_unreadable_key_file_names_option_file_and_reason(canary: str) -> None:
+    assert "--key-file /etc/key, cannot be read: No such file or directory" in refusal({}, "/etc/key")
+    text = refusal({}, "/etc/key", Files({"/etc/key": canary.encode()}, mode=0))
+    assert "cannot be read: Permission denied" in text
+
+
+def test_unreadable_systemd_credential_is_an_error(canary: str) -> None:
+    files = Files({CREDENTIAL: canary.encode()}, mode=0)
+    assert "LoadCredential=" in refusal({"CREDENTIALS_DIRECTORY": "/run/credentials"}, None, files)
+
+
+def test_key_given_in_place_of_a_file_name_is_not_shown(canary: str) -> None:
+    files = Files({})
+    text = refusal({}, canary, files)
+    assert "looks like the key itself" in text
+    assert canary[8:16] not in text
+    assert files.reads == []
+
+
+def test_world_readable_key_file_is_a_warning(canary: str) -> None:
+    found = find({}, "/etc/key", Files({"/etc/key": canary.encode()}, mode=0o100644))
+    assert found.warnings == (
+        "The OpenAI key's file, /etc/key, is readable by every user of this machine. Do: chmod 600 /etc/key",
+    )
+
+
+def test_key_file_is_read_once(canary: str) -> None:
+    files = Files({"/dev/fd/63": canary.encode()})
+    find({}, "/dev/fd/63", files)
+    assert files.reads == ["/dev/fd/63"]
+
+
+def test_an_empty_variable_counts_as_a_source_when_the_demo_asks() -> None:
+    assert not has_source({}, None, OPENAI, Files({}).read)
+    assert has_source({"OPENAI_API_KEY": ""}, None, OPENAI, Files({}).read)
+    assert has_source({}, "/etc/key", OPENAI, Files({}).read)
+    directory = {"CREDENTIALS_DIRECTORY": "/run/credentials"}
+    assert not has_source(directory, None, OPENAI, Files({}).read)
+    assert has_source(directory, None, OPENAI, Files({CREDENTIAL: b""}, mode=0).read)
+
+
+def test_the_real_file_system(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"content")
+    file.chmod(0o604)
+    assert read_file(str(file)) == b"content"
+    assert mode_of(str(file)) & 0o777 == 0o604
+    with pytest.raises(OSError, match="directory"):
+        read_file(str(tmp_path))
+
+
+def test_a_file_without_end_is_refused() -> None:
+    with pytest.raises(OSError, match="too large"):
+        read_file("/dev/zero")

@@ -1,0 +1,62 @@
+"""sd_notify(3) as it is on the wire."""
+
+import socket
+
+import pytest
+
+from awfproxy.service.systemd import Notifier, notify
+
+
+@pytest.fixture
+def manager(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.setblocking(False)
+        yield listening
+
+
+def test_notifications_are_single_datagrams(manager):
+    notifier = notify({"NOTIFY_SOCKET": manager.getsockname()})
+    notifier.ready()
+    notifier.status("not ready: über")
+    notifier.stopping()
+    assert [manager.recv(1000) for _ in range(3)] == [
+        b"READY=1",
+        "STATUS=not ready: über".encode(),
+        b"STOPPING=1",
+    ]
+
+
+def test_status_is_one_line_and_sets_nothing_else(manager):
+    notify({"NOTIFY_SOCKET": manager.getsockname()}).status("a\nREADY=1\r\n b")
+    assert manager.recv(1000) == b"STATUS=a READY=1 b"
+
+
+def test_at_sign_names_an_abstract_socket(tmp_path):
+    name = f"awfproxy-test-{tmp_path}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind("\0" + name)
+        notify({"NOTIFY_SOCKET": "@" + name}).ready()
+        listening.setblocking(False)
+        assert listening.recv(1000) == b"READY=1"
+
+
+@pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "relative"}])
+def test_without_a_socket_nothing_happens(environ):
+    notifier = notify(environ)
+    assert notifier == Notifier(None)
+    notifier.ready()
+
+
+@pytest.mark.parametrize("address", ["/nowhere/at/all", "/" + "x" * 300, "/with\0nul"])
+def test_failure_to_notify_is_no_failure(address):
+    notifier = notify({"NOTIFY_SOCKET": address})
+    notifier.ready()
+    notifier.status("x")
+    notifier.stopping()
+
+
+def test_manager_that_does_not_read_delays_nothing(manager):
+    notifier = notify({"NOTIFY_SOCKET": manager.getsockname()})
+    for _ in range(2000):
+        notifier.ready()
