@@ -14,7 +14,7 @@ from typing import Any
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import Logger
+from twisted.logger import Logger, textFileLogObserver
 from twisted.python import usage
 from twisted.python.logfile import LogFile
 
@@ -62,15 +62,16 @@ class Options(usage.Options):
             refuse(ExitCode.USAGE, str(error))
         except ConfigError as error:
             refuse(ExitCode.CONFIG, str(error))
-        if self.settings.log_format == "json":
-            self._log_as_json(getattr(self, "parent", None))
+        self._choose_observer(getattr(self, "parent", None), self.settings.log_format == "json")
 
-    def _log_as_json(self, runner: Any) -> None:
+    def _choose_observer(self, runner: Any, as_json: bool) -> None:
         """Both runners take their observer from their own options; ours come after those."""
         if runner is None:
             return
-        if "fileLogObserverFactory" in runner:  # twist
-            runner["fileLogObserverFactory"] = json_observer
+        if "fileLogObserverFactory" in runner:  # twist; left alone it writes JSON whenever it has no terminal
+            runner["fileLogObserverFactory"] = json_observer if as_json else textFileLogObserver
+            return
+        if not as_json:
             return
         name, foreground = runner.get("logfile"), runner.get("nodaemon")
         if name == "-" or (foreground and not name):

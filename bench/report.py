@@ -20,6 +20,9 @@ GOALS = {
     "upload peak MB": ("value", "max", 100.0),
 }
 
+# Near zero on both sides: a ratio would say nothing.
+NO_RATIO = "growth MB"
+
 # candidate -> name of a figure -> one value per round
 Rounds = Mapping[str, Mapping[str, Sequence[float]]]
 
@@ -31,6 +34,8 @@ def gather(into: dict[str, dict[str, list[float]]], candidate: str, figures: Fig
 
 def ratio(rounds: Rounds, candidate: str, name: str) -> float | None:
     """The median of the rounds' ratios: noise that hits a whole round hits both sides of it."""
+    if name.endswith(NO_RATIO):
+        return None
     pairs = zip(rounds[candidate][name], rounds.get(BASELINE, {}).get(name, ()), strict=False)
     ratios = [mine / base for mine, base in pairs if base]
     return statistics.median(ratios) if ratios else None

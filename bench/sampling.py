@@ -4,7 +4,9 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-_ROWS = 25
+_ROWS = 30
+_OUTER = 0.98
+"""Frames with a larger share, as of the reactor's own loop, say nothing."""
 
 
 def sample(py_spy: str, pid: int, seconds: float, output: Path) -> subprocess.Popen[str]:
@@ -26,7 +28,10 @@ def summary(output: Path) -> str:
         for frame in set(frames):
             whole[frame] += int(count)
     total = sum(own.values()) or 1
-    lines = [f"{'self %':>7} {'total %':>8}  function"]
-    for frame, samples in own.most_common(_ROWS):
-        lines.append(f"{100 * samples / total:7.1f} {100 * whole[frame] / total:8.1f}  {frame}")
+    lines = []
+    for title, ranking in (("by own time", own), ("by time with all that it calls", whole)):
+        lines += [f"\n{title}", f"{'self %':>7} {'total %':>8}  function"]
+        inner = [frame for frame, _ in ranking.most_common() if whole[frame] < _OUTER * total]
+        for frame in inner[:_ROWS]:
+            lines.append(f"{100 * own[frame] / total:7.1f} {100 * whole[frame] / total:8.1f}  {frame}")
     return "\n".join(lines)

@@ -10,6 +10,7 @@ import pytest
 from twisted.logger import LogEvent, globalLogPublisher
 
 from tests.kit import canary as canaries
+from tests.kit.tools import on_ci
 
 
 @pytest.fixture(scope="session")
@@ -65,10 +66,15 @@ def _sockets(reactor: Any) -> set[Any]:
     return {*reactor.getReaders(), *reactor.getWriters()} - set(reactor._internalReaders)
 
 
-# --- the canary in anything that the suite puts out -------------------------------------------------
+# --- the session: no part of the canary in anything that is put out, and on CI nothing skipped -------
+
+
+_skipped_on_ci: list[str] = []
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail") and on_ci():
+        _skipped_on_ci.append(report.nodeid)
     watch = canaries.session_watch()
     for label, text in canaries.report_texts(report):
         watch.add(label, text)
@@ -86,11 +92,15 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     watch = canaries.session_watch()
     if report := session.config.getoption("xmlpath", None):
         watch.add_file(Path(report))
-    if watch.findings():
+    if watch.findings() or _skipped_on_ci:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _skipped_on_ci:
+        terminalreporter.section("skipped, though on CI nothing may be", red=True)
+        for name in _skipped_on_ci:
+            terminalreporter.write_line(name)
     watch = canaries.session_watch()
     found = watch.findings()
     if found:

@@ -26,8 +26,7 @@ from awfproxy.observe.health import Health
 from awfproxy.options import CommandLineError
 from awfproxy.providers.openai import OPENAI
 from awfproxy.service.exit import ExitCode, one_line
-from awfproxy.service.probe import KeyProbe
-from awfproxy.service.validator import Policy, Quit, Validator
+from awfproxy.service.validator import Quit, validator_for
 from awfproxy.settings import Probe, Settings, load
 
 ABOUT = """\
@@ -139,10 +138,8 @@ async def _find(reactor: IReactorTime, settings: Settings) -> _Finding:
     provider, origin = settings.provider, settings.origin
     tls = ClientTls(origin.host, settings.roots_file, settings.extra_ca_files)
     endpoint = OriginEndpoint(reactor, origin, settings.egress, tls, settings.deadlines)
-    probe = KeyProbe(reactor, endpoint, provider, origin, settings.base_path, settings.credential)
-    policy = Policy(settings.probe, settings.startup_grace, settings.startup_deadline, provider, origin)
     health = Health(time.time, True)
-    decision = await Validator(reactor, policy, health, probe.attempt).validate()
+    decision = await validator_for(reactor, settings, endpoint, health).validate()
     if isinstance(decision, Quit):
         return _Finding(decision.code, decision.sentence)
     if not decision.ready or health.verdict is None:

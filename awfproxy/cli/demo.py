@@ -105,7 +105,7 @@ def _run(reactor: Any, line: CommandLine, environ: Mapping[str, str]) -> None:
         globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
         services = make_services(reactor, settings, seen)
     globalLogPublisher.addObserver(
-        _Announcement(services, lambda url: _say(what_to_try(url, environ), words))
+        _Announcement(services, lambda address: _say(what_to_try(address, environ), words))
     )
     services.privilegedStartService()
     services.startService()
@@ -128,7 +128,7 @@ def _say(text: str, words: TextIO) -> None:
 class _Announcement:
     """Waits in the log for the gate to say that the port is open, and then says what to try."""
 
-    def __init__(self, services: MultiService, announce: Callable[[str], None]) -> None:
+    def __init__(self, services: MultiService, announce: Callable[[IPv4Address | IPv6Address], None]) -> None:
         self._gate = next(service for service in services if isinstance(service, Gate))
         self._announce = announce
 
@@ -136,14 +136,17 @@ class _Announcement:
         if event.get("event") == "startup_complete":
             for address in self._gate.addresses:
                 if isinstance(address, IPv4Address | IPv6Address):
-                    self._announce(url_of(address.host, address.port))
+                    self._announce(address)
 
 
-def what_to_try(url: str, environ: Mapping[str, str]) -> str:
+def what_to_try(address: IPv4Address | IPv6Address, environ: Mapping[str, str]) -> str:
     """Commands that work as they stand when pasted into another terminal of the same environment."""
-    # Where HTTP_PROXY is set, clients would ask that proxy for our loopback address.
+    host = reachable(address.host)
+    url = f"http://[{host}]:{address.port}" if ":" in host else f"http://{host}:{address.port}"
+    # Where HTTP_PROXY is set, clients would ask that proxy for an address that is ours.
     proxied = any(environ.get(name) for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"))
-    direct = "NO_PROXY='*' no_proxy='*' " if proxied else ""
+    # By name: codex does not take NO_PROXY='*'.
+    direct = f"NO_PROXY={host} no_proxy={host} " if proxied else ""
     provider = f'{{name="awfproxy", base_url="{url}/v1", wire_api="responses"}}'
     request = '{"model": "gpt-5", "input": "Say hello", "stream": true}'
     return f"""\
@@ -163,10 +166,9 @@ None of them sends a key. Ctrl-C here ends the demo.
 """
 
 
-def url_of(host: str, port: int) -> str:
-    """Where to reach a listening address from this machine: the wildcard ones by loopback."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def reachable(host: str) -> str:
+    """The address by which this machine reaches a listener: for the wildcard ones, the loopback."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def environment(environ: Mapping[str, str], key: Secret, authority: str) -> dict[str, str]:

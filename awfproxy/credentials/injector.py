@@ -40,11 +40,13 @@ belong to it too."""
 _STRIPPED_PREFIX = b"x-forwarded-"
 _KEY_SUBPROTOCOL = b"openai-insecure-api-key."
 _NO_TRAILER = frozenset(
-    {b"host", b"content-length", b"trailer", b"content-encoding", b"content-type", b"expect"}
+    {b"host", b"trailer", b"content-encoding", b"content-type", b"expect", b"sec-websocket-protocol"}
 )
 # Content-Length itself is placed before this is asked; what is removed here is `Content_Length`.
 _REMOVED = frozenset(HOP_BY_HOP) | frozenset(STRIPPED) | {b"content-length"}
 _NOT_RELAYED = frozenset(HOP_BY_HOP) | {b"awfproxy-request-id", b"awfproxy-error"}
+_NOT_IN_INTERIM = _NOT_RELAYED | {b"content-length"}
+_NOT_IN_TRAILER = _NOT_IN_INTERIM | {b"trailer"}
 
 
 def _stripped(name: bytes, provider: Provider) -> bool:
@@ -57,7 +59,8 @@ def _without_key_subprotocol(item: Field) -> Field | None:
     kept = [
         part for part in item[2].split(b",") if not part.strip(b" \t").lower().startswith(_KEY_SUBPROTOCOL)
     ]
-    return (item[0], item[1], b",".join(kept)) if any(part.strip(b" \t") for part in kept) else None
+    value = b",".join(kept).strip(b" \t")
+    return (item[0], item[1], value) if value.strip(b" \t,") else None
 
 
 def prepare_request(
@@ -100,7 +103,11 @@ def prepare_request(
 
 def prepare_trailers(trailers: Fields, provider: Provider) -> Fields:
     """A request's trailers without what must not be there: a server may merge them into the head."""
-    return tuple(item for item in trailers if item[0] not in _NO_TRAILER and not _stripped(item[0], provider))
+    return tuple(
+        item
+        for item in trailers
+        if item[0].replace(b"_", b"-") not in _NO_TRAILER and not _stripped(item[0], provider)
+    )
 
 
 def _framing_field(framing: Framing, received: Field) -> list[Field]:
@@ -142,3 +149,15 @@ def prepare_response(
     if connection is not None:
         fields.append((b"connection", b"Connection", connection))
     return ResponseHead(b"1.1", head.status, head.reason, tuple(fields))
+
+
+def prepare_interim(head: ResponseHead) -> ResponseHead:
+    """A 1xx to send to the client: without what is for one hop, and without framing (RFC 9110 8.6)."""
+    nominated = tokens(head.fields, b"connection")
+    fields = tuple(item for item in head.fields if item[0] not in _NOT_IN_INTERIM and item[0] not in nominated)
+    return ResponseHead(b"1.1", head.status, head.reason, fields)
+
+
+def prepare_response_trailers(trailers: Fields) -> Fields:
+    """A response's trailers without what must not be there: a client may merge them into the head."""
+    return tuple(item for item in trailers if item[0] not in _NOT_IN_TRAILER)

@@ -13,13 +13,9 @@ from awfproxy.errors import AwfError
 from awfproxy.observe.metrics import Metrics
 from awfproxy.wire.target import path_of
 
+_log = Logger(namespace="awfproxy.access")
 _MAX_PATH = 200
 _UNSAFE = re.compile(r"[^\x21-\x7e]")
-_FORMAT = (
-    "{client} {method} {path} {status} {outcome} {error} in={request_bytes} out={response_bytes} "
-    "ms={duration_ms} tunnel={tunnel} tunnel_ms={tunnel_ms} head_ms={head_ms} "
-    "id={request_id} provider_id={provider_request_id}"
-)
 
 
 class Outcome(Enum):
@@ -61,8 +57,6 @@ class AccessRecord:
 class AccessLog:
     """Writes the lines of one provider and counts along."""
 
-    _log = Logger(namespace="awfproxy.access")
-
     def __init__(self, provider: str, metrics: Metrics) -> None:
         self._provider = provider
         self._metrics = metrics
@@ -77,30 +71,31 @@ class AccessLog:
         failed = record.status >= 500 or outcome in (Outcome.UPSTREAM_FAILED, Outcome.UPSTREAM_TRUNCATED)
         self._metrics.ended(failed, duration)
         error = record.error
-        self._log.info(
-            _FORMAT,
-            event="request_complete",
-            request_id=printable(record.request_id),
-            provider=self._provider,
-            client=record.client,
-            method=printable(record.method),
-            path=printable(path_of(record.target))[:_MAX_PATH],
-            status=record.status,
-            outcome=outcome.value,
-            error="-" if error is None else error.code,
-            request_bytes=record.request_bytes,
-            response_bytes=record.response_bytes,
-            duration_ms=duration,
-            tunnel="-" if record.reused is None else "reused" if record.reused else "new",
-            tunnel_ms=_milliseconds(record.started, record.acquired),
-            head_ms=_milliseconds(record.started, record.head_at),
-            provider_request_id=printable(record.provider_request_id) or "-",
-        )
+        fields = {
+            "request_id": printable(record.request_id),
+            "provider": self._provider,
+            "client": record.client,
+            "method": printable(record.method),
+            "path": printable(path_of(record.target))[:_MAX_PATH],
+            "status": record.status,
+            "outcome": outcome.value,
+            "error": "-" if error is None else error.code,
+            "request_bytes": record.request_bytes,
+            "response_bytes": record.response_bytes,
+            "duration_ms": duration,
+            "tunnel": "-" if record.reused is None else "reused" if record.reused else "new",
+            "tunnel_ms": _milliseconds(record.started, record.acquired),
+            "head_ms": _milliseconds(record.started, record.head_at),
+            "provider_request_id": printable(record.provider_request_id) or "-",
+        }
+        # The line is made here and not by a format of fifteen names, which costs Twisted 25 µs to fill in.
+        line = " ".join([f"{name}={value}" for name, value in fields.items()])
+        _log.info("{line}", event="request_complete", line=line, **fields)
         if error is not None and error.status >= 500:
-            self._log.warn(
+            _log.warn(
                 "{request_id}: {hop} failed: {reason} {fix} ({detail})",
                 event="request_error",
-                request_id=printable(record.request_id),
+                request_id=fields["request_id"],
                 provider=self._provider,
                 hop=error.hop.value,
                 error=error.code,

@@ -10,9 +10,9 @@ from typing import TextIO
 from twisted.logger import FileLogObserver, LogEvent, formatEvent
 
 _PLAIN = (str, int, float, bool, type(None))
-# What Twisted adds to every event for observers of the old kind.
-_LEGACY = frozenset(
-    {"isError", "message", "time", "system", "format", "failure", "why", "printed", "logLevel"}
+# "line", and what Twisted adds to every event for observers of the old kind.
+_NOT_WRITTEN = frozenset(
+    {"line", "isError", "message", "time", "system", "format", "failure", "why", "printed", "logLevel"}
 )
 
 
@@ -20,15 +20,17 @@ def json_line(event: LogEvent) -> str:
     """The event as one line; never raises (an observer that does is switched off)."""
     moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
     level = event.get("log_level")
+    name = event.get("event")
     record: dict[str, object] = {
         "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "level": getattr(level, "name", "info"),
-        "event": event.get("event", "log"),
+        "event": name if isinstance(name, str) else "log",
     }
-    if event.get("event") != "request_complete":  # there the values say it all
+    line = event.get("line")  # the access log's: there the values say it all
+    if line is None:
         record["message"] = formatEvent(event)
     for key, value in event.items():
-        if not key.startswith("log_") and key not in _LEGACY and isinstance(value, _PLAIN):
+        if not key.startswith("log_") and key not in _NOT_WRITTEN and isinstance(value, _PLAIN):
             record.setdefault(key, value)
     failure = event.get("log_failure")
     if failure is not None:

@@ -32,7 +32,7 @@ def admit(head: RequestHead, origin: Origin, own_port: int | None) -> Admitted:
         raise MethodNotAllowed(head.method.decode("ascii"))
     _check_host(head)
     target = origin_form(head.target, origin, own_port)
-    if b"websocket" in tokens(head.fields, b"upgrade") and b"upgrade" in tokens(head.fields, b"connection"):
+    if b"websocket" in tokens(head.fields, b"upgrade"):
         raise WebSocketUnsupported()
     if target is not head.target:
         head = attrs.evolve(head, target=target)

@@ -9,7 +9,8 @@ import secrets
 import select
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from typing import Protocol as Interface
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol
@@ -25,18 +26,18 @@ from awfproxy.errors import (
     RequestHeadTimeout,
     TooManyConnections,
 )
-from awfproxy.net.deadlines import NEVER
-from awfproxy.observe.accesslog import AccessRecord, Outcome
+from awfproxy.net.deadlines import NEVER, Sweep
+from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
+from awfproxy.providers.provider import Provider
 from awfproxy.proxy.admission import admit, persistent
 from awfproxy.proxy.exchange import Exchange
 from awfproxy.proxy.responses import error_response, own_response
+from awfproxy.settings import Deadlines
 from awfproxy.wire.chunked import encode_chunk, encode_end
 from awfproxy.wire.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, BodyReader, Framing, body_reader
 from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_response, values
 from awfproxy.wire.parser import RequestHeadReader
-
-if TYPE_CHECKING:
-    from awfproxy.proxy.site import ProxySite
+from awfproxy.wire.target import Origin
 
 _MAX_HELD = 65536
 """Octets of pipelined requests kept while one is answered; beyond it the connection closes after that one."""
@@ -151,6 +152,25 @@ class _State(Enum):
     CLOSED = "CLOSED"
 
 
+class ChannelSite(Interface):
+    """What a channel needs of its site."""
+
+    sweep: Sweep
+    provider: Provider
+    origin: Origin
+    deadlines: Deadlines
+    access_log: AccessLog
+
+    def getResourceFor(self, request: Any) -> Any:
+        """The resource that renders the request (twisted.web.server.Site)."""
+
+    def connection_made(self, channel: "Channel") -> None:
+        """The channel has its client."""
+
+    def connection_lost(self, channel: "Channel") -> None:
+        """It has it no more."""
+
+
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Channel(Protocol):
     """`HEAD -> BODY -> ANSWERING -> HEAD ...`, from each to CLOSING (what comes is read over) and CLOSED.
@@ -160,7 +180,7 @@ class Channel(Protocol):
 
     _log = Logger()
 
-    site: "ProxySite"
+    site: "ChannelSite"
     factory: Any
 
     def __init__(self) -> None:
@@ -296,7 +316,7 @@ class Channel(Protocol):
             else:
                 self._state = _State.BODY
         self.deadline = _EACH_SWEEP
-        self.site.getResourceFor(request).render(request)  # type: ignore[no-untyped-call]
+        self.site.getResourceFor(request).render(request)
         if self._full and request.exchange is not None:
             request.exchange.client_full()
 

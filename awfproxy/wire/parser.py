@@ -62,7 +62,7 @@ class _Sink:
 class _HeadReader:
     """Gathers bytes up to a head's end. One object reads one head."""
 
-    __slots__ = ("_fed", "_limits", "_parse", "_raw", "_sink")
+    __slots__ = ("_fed", "_limits", "_parse", "_raw", "_sink", "_start")
 
     def __init__(self, feed: Callable[[bytes], None], sink: _Sink, limits: Limits) -> None:
         self._parse = feed
@@ -70,6 +70,7 @@ class _HeadReader:
         self._limits = limits
         self._raw = bytearray()
         self._fed = 0
+        self._start = 0
 
     @property
     def begun(self) -> bool:
@@ -79,20 +80,34 @@ class _HeadReader:
     def _gather(self, data: bytes) -> tuple[bytes, bytes] | None:
         """(the start line, the bytes after the head), or None while the head is incomplete."""
         raw = self._raw
-        searched = max(0, len(raw) - 3)
+        searched = len(raw) - 3
         raw += data
-        end = raw.find(b"\r\n\r\n", searched)
-        while end >= 0:
+        if self._fed == self._start and not self._at_start_line():
+            self._check_limits(len(raw))
+            return None
+        end = raw.find(b"\r\n\r\n", max(self._start, searched))
+        if end >= 0:
             self._feed(end + 4)
-            if self._sink.complete:
-                return self._finished(end + 4)
-            if raw[: end + 4].strip(b"\r\n"):
+            if not self._sink.complete:
                 raise MalformedMessage("the head ends too early")
-            end = raw.find(b"\r\n\r\n", end + 2)
+            line_end = raw.find(b"\r\n", self._start)
+            return bytes(raw[self._start : line_end]), bytes(raw[end + 4 :])
         self._feed(len(raw))
         if self._sink.complete:
             raise MalformedMessage("the head does not end with an empty line")
         return None
+
+    def _at_start_line(self) -> bool:
+        """Reads over empty lines in front of the head (RFC 9112 2.2), each byte once."""
+        while self._raw.startswith(b"\r\n", self._start):
+            self._start += 2
+        self._fed = self._start
+        begin = self._raw[self._start : self._start + 2]
+        if begin in (b"", b"\r"):
+            return False
+        if begin[:1] in (b"\r", b"\n"):
+            raise MalformedMessage("a bare line break in front of the head")
+        return True
 
     def _feed(self, to: int) -> None:
         piece = bytes(self._raw[self._fed : to])
@@ -115,10 +130,6 @@ class _HeadReader:
             raise TargetTooLong()
         if octets > self._limits.head or len(self._sink.fields) > self._limits.fields:
             raise HeadTooLarge()
-
-    def _finished(self, end: int) -> tuple[bytes, bytes]:
-        start = bytes(self._raw[:end]).lstrip(b"\r\n")
-        return start[: start.find(b"\r\n")], bytes(self._raw[end:])
 
 
 class RequestHeadReader(_HeadReader):
@@ -147,7 +158,7 @@ class RequestHeadReader(_HeadReader):
 
     def _refusal(self, error: httptools.HttpParserError) -> ClientError:
         if isinstance(error, httptools.HttpParserInvalidMethodError):
-            line = bytes(self._raw[: self._fed]).lstrip(b"\r\n").partition(b"\r\n")[0]
+            line = bytes(self._raw[self._start : self._fed]).partition(b"\r\n")[0]
             if _METHOD.fullmatch(line):
                 return MethodUnknown()
         return super()._refusal(error)

@@ -39,10 +39,13 @@ def join_base_path(base_path: bytes, target: bytes) -> bytes:
 
 
 def path_of(target: bytes) -> bytes:
-    """The target without its query: what may be logged, and what local pages are matched on."""
+    """The target without its query, and without an authority (which may hold a password)."""
     for mark in b"?", b"#":
         target = target.partition(mark)[0]
-    return target
+    if target.startswith(b"/"):
+        return target
+    match = _ABSOLUTE.fullmatch(target)
+    return match[2] or b"/" if match else target.rpartition(b"@")[2]
 
 
 def origin_form(target: bytes, origin: Origin, own_port: int | None) -> bytes:
@@ -69,5 +72,6 @@ def origin_form(target: bytes, origin: Origin, own_port: int | None) -> bytes:
 def _names_us(authority: bytes, origin: Origin, own_port: int | None) -> bool:
     if authority in (origin.authority.lower(), origin.host_field.lower()):
         return True
-    host, colon, port = authority.rpartition(b":")
-    return bool(host and colon and port.isdigit() and own_port is not None) and int(port) == own_port
+    host, _, port = authority.rpartition(b":")
+    # RFC 9110 4.2.4: userinfo in an authority is there to deceive.
+    return bool(host) and b"@" not in host and own_port is not None and port == b"%d" % own_port

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests.kit import canary as canaries
 from tests.kit.codex import codex_binary
-from tests.kit.daemon import BIN, ROOT, Daemon
+from tests.kit.daemon import ROOT, Daemon
 from tests.kit.tools import need
 
 
@@ -18,9 +19,10 @@ from tests.kit.tools import need
 def demo() -> Iterator[Daemon]:
     """HTTPS_PROXY leads nowhere: it must play no part."""
     daemon = Daemon(env={"HTTPS_PROXY": "http://127.0.0.1:9", "OPENAI_API_TARGET": "evil.test"})
-    daemon.command = [str(BIN / "awfproxy"), "demo", "--port", str(daemon.port)]
-    if not (BIN / "awfproxy").exists():
-        daemon.command[:1] = [str(BIN / "python"), "-m", "awfproxy.cli.main"]
+    script = (
+        "import sys; from awfproxy.cli.main import main; sys.exit(main())"  # what pip makes of `awfproxy`
+    )
+    daemon.command = [sys.executable, "-c", script, "demo", "--port", str(daemon.port)]
     with daemon:
         daemon.ready("/readyz")
         daemon.wait_for_output("codex exec")

@@ -1,5 +1,6 @@
 """`awfproxy demo` as a process: what it prints works as printed, and it needs and leaves nothing."""
 
+import json
 import os
 import re
 import shutil
@@ -32,7 +33,7 @@ def printed(daemon, start):
     """The printed command that begins with `start`, as it stands."""
     daemon.wait_for_output("Ctrl-C here ends the demo.")
     text = daemon.stdout.read_text()
-    return re.search(rf"^  ((?:NO_PROXY\S+ no_proxy\S+ )?{start}(?:.|\\\n)*)$", text, re.MULTILINE).group(1)
+    return re.search(rf"^  ((?:NO_PROXY\S+ no_proxy\S+ )?{start}(?:\\\n|.)*)$", text, re.MULTILINE).group(1)
 
 
 def run(command, **env):
@@ -73,6 +74,7 @@ def test_the_first_line_says_that_this_is_the_demo(running):
 
 
 def test_the_printed_curl_lines_work_past_the_environment_s_proxy(running):
+    need("curl")
     proxies = {"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": "http://127.0.0.1:1"}
     assert '"object":"list"' in run(printed(running, "curl http"), **proxies)
     stream = run(printed(running, "curl -N"), **proxies)
@@ -129,3 +131,12 @@ def test_the_port_may_come_from_the_environment():
 
 def test_the_key_is_new_each_time_and_never_shown(running):
     assert not re.search(r"sk-[0-9a-f]", running.output())
+
+
+def test_with_json_the_log_stands_alone_on_standard_output():
+    with demo("--port", "0", "--bind", "::1", "--log-format", "json") as daemon:
+        assert url_of(daemon).startswith("http://[::1]:")
+        assert daemon.terminate() == 0
+        events = [json.loads(line)["event"] for line in daemon.stdout.read_text().splitlines()]
+        assert "startup_complete" in events
+        assert daemon.stderr.read_text().startswith("awfproxy demo: no key is set")

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -274,24 +275,23 @@ def test_answer_that_cannot_tell_is_69_where_the_probe_is_required(
 # --- opening, ready or not --------------------------------------------------------------------------
 
 
+def held_back(exchange: Exchange) -> None:
+    exchange.options["gate"] = "verdict"
+    exchange.step()
+    exchange.answer(200, {"data": []})
+
+
 def test_port_opens_only_after_the_verdict(
     runner: str, authority: Authority, own_origin: Origin, squid: Squid, canary: str
 ) -> None:
-    gate = own_origin.gate("verdict")
-
-    def held(exchange: Exchange) -> None:
-        exchange.options["gate"] = "verdict"
-        exchange.step()
-        exchange.answer(200, {"data": []})
-
-    own_origin.models_answer = held
+    own_origin.models_answer = held_back
     with Daemon(
         *options(authority, own_origin, squid), env={"OPENAI_API_KEY": canary}, runner=runner
     ) as daemon:
         own_origin.wait_for(b"/v1/models")
         for _ in range(20):
             assert not daemon.listening()
-        gate.release(10)
+        own_origin.gate("verdict").release(10)
         daemon.ready("/readyz")
         (probe,) = own_origin.find(b"/v1/models")[:1]
         assert probe.target == b"/v1/models"
@@ -569,30 +569,35 @@ def test_systemd_is_told_when_the_port_is_open_and_when_it_stops(
                 pass
 
 
+_AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="api")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""systemd passes descriptor 3 and up, and the process's own id."""
+
+
 def test_inherited_socket_keeps_clients_waiting(
     runner: str, authority: Authority, own_origin: Origin, squid: Squid, canary: str
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        descriptor = listener.fileno()
-        os.set_inheritable(descriptor, True)
-        inner = f"{BIN}/{runner} {'-n --pidfile=' if runner == 'twistd' else ''} awfproxy"
-        # systemd passes descriptor 3 and the process's own id.
-        script = (
-            f"exec 3<&{descriptor} {descriptor}<&-; "
-            f'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=api exec {inner} "$@"'
-            if descriptor != 3
-            else f'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=api exec {inner} "$@"'
+    own_origin.models_answer = held_back
+    with socket.create_server(("127.0.0.1", 0)) as listener, Client(listener.getsockname()[1]) as early:
+        daemon = Daemon(
+            env={"OPENAI_API_KEY": canary}, port=listener.getsockname()[1], pass_fds=[listener.fileno()]
         )
-        command = ["sh", "-c", script, "sh", "--listen", "systemd:domain=INET:index=0"]
-        with (
-            Client(port) as early,
-            Daemon(
-                env={"OPENAI_API_KEY": canary}, runner=runner, port=port, pass_fds=[descriptor],
-                command=[*command, *options(authority, own_origin, squid)],
-            ) as daemon,
-        ):  # fmt: skip
-            assert early.request("GET", "/v1/kit/length").body == b"12345"
+        daemon.command = [
+            sys.executable, "-c", _AS_SYSTEMD, str(listener.fileno()), str(BIN / runner),
+            *(["-n", "--pidfile="] if runner == "twistd" else []),
+            "awfproxy", "--listen", "systemd:domain=INET:index=0", *options(authority, own_origin, squid),
+        ]  # fmt: skip
+        with daemon:
+            early.send_head("GET", "/v1/kit/length")
+            own_origin.wait_for(b"/v1/models")
+            assert not own_origin.find(b"/v1/kit/length")
+            own_origin.gate("verdict").release(10)
+            assert early.answer().body == b"12345"
             assert daemon.terminate() == 143
 
 

@@ -84,7 +84,7 @@ class Daemon:
 
         def up() -> bool:
             if self.running.poll() is not None:
-                raise AssertionError(f"ended with {self.running.returncode}:\n{self.output()}")
+                raise AssertionError(f"ended with {self.running.returncode}:\n{self.tail()}")
             with contextlib.suppress(OSError, Closed):
                 return ask(self.port, "GET", target).status == status
             return False
@@ -92,7 +92,7 @@ class Daemon:
         try:
             poll(up, deadline, 0.02)
         except TimeoutError:
-            raise TimeoutError(f"{target} is not {status} after {deadline} s:\n{self.output()}") from None
+            raise TimeoutError(f"{target} is not {status} after {deadline} s:\n{self.tail()}") from None
         return self
 
     def exit_code(self, deadline: float = 20.0) -> int:
@@ -100,7 +100,7 @@ class Daemon:
         try:
             code = self.running.wait(deadline)
         except subprocess.TimeoutExpired:
-            raise TimeoutError(f"still running after {deadline} s:\n{self.output()}") from None
+            raise TimeoutError(f"still running after {deadline} s:\n{self.tail()}") from None
         return 128 - code if code < 0 else code
 
     def terminate(self, deadline: float = 40.0) -> int:
@@ -135,6 +135,10 @@ class Daemon:
         texts = (path.read_text(errors="replace") for path in (self.stdout, self.stderr) if path.exists())
         return "\n".join(texts)
 
+    def tail(self) -> str:
+        """The end of it, for a test's report."""
+        return self.output()[-3000:]
+
     @property
     def last_line(self) -> str:
         """The last line on stderr: it has to name the cause and the fix."""
@@ -150,13 +154,13 @@ class Daemon:
         try:
             return str(poll(line, deadline, 0.02))
         except TimeoutError:
-            raise TimeoutError(f"{part!r} never appeared:\n{self.output()}") from None
+            raise TimeoutError(f"{part!r} never appeared:\n{self.tail()}") from None
 
     def wait_for_file(self, path: Path, deadline: float = 20.0) -> None:
         """Returns once `path` exists; fails if the process ends before."""
 
         def there() -> bool:
-            assert self.running.poll() is None, self.output()
+            assert self.running.poll() is None, self.tail()
             return path.exists()
 
         poll(there, deadline, 0.02)

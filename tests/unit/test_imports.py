@@ -14,7 +14,7 @@ PACKAGE = ROOT / "awfproxy"
 
 ORDER = (
     "errors", "wire", "providers", "credentials", "settings", "net", "upstream", "observe", "proxy",
-    "service", "demo", "cli", "tap",
+    "service", "demo", "tap", "cli",
 )  # fmt: skip
 """A module imports only from its own room and from rooms before it."""
 
