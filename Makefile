@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find awfproxy twisted -name '*.py' -o -name py.typed) setup.cfg pyproject.toml
 ARGS ?=
-TESTS ?= tests
+TESTS ?= tests/unit tests/memory tests/e2e
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -46,16 +46,16 @@ clean: ## remove what the other commands made
 # A build/ left over from before would put modules into the wheel that are gone from the sources.
 $(VENV)/.installed: $(SOURCES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo 'installing awfproxy into $(VENV)'
-	@rm -rf build
+	@echo 'installing awfproxy into $(VENV)' >&2
+	@rm -rf build *.egg-info
 	@$(BIN)/pip install -qq --disable-pip-version-check .
-	@rm -rf build
+	@rm -rf build *.egg-info
 	@$(BIN)/twistd --help > /dev/null
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	@echo 'installing what the tests import'
-	@rm -rf build
+	@echo 'installing what the tests import' >&2
+	@rm -rf build *.egg-info
 	@$(BIN)/pip install -qq --disable-pip-version-check '.[test]'
-	@rm -rf build
+	@rm -rf build *.egg-info
 	@touch $@

@@ -14,8 +14,9 @@ from typing import Any
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import Logger, textFileLogObserver
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
+from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
 from awfproxy import commandline
@@ -23,11 +24,12 @@ from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors import AwfError, ConfigError
 from awfproxy.net.deadlines import Sweep
+from awfproxy.net.listener import ListeningEndpoint
 from awfproxy.net.ready import OriginEndpoint
 from awfproxy.net.tls import ClientTls
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.observe.health import Health
-from awfproxy.observe.logs import json_observer
+from awfproxy.observe.logs import observer
 from awfproxy.observe.metrics import Metrics
 from awfproxy.options import CommandLineError
 from awfproxy.providers.openai import OPENAI
@@ -43,6 +45,8 @@ from awfproxy.settings import Probe, Settings, load
 from awfproxy.upstream.pool import Pool
 
 _log = Logger(namespace="awfproxy")
+_PLAIN_SOCKETS = ("tcp", "tcp6", "unix", "systemd")
+"""Kinds of endpoint whose connections get our own transports; any other keeps what it comes with."""
 
 
 class Options(usage.Options):
@@ -62,24 +66,33 @@ class Options(usage.Options):
             refuse(ExitCode.USAGE, str(error))
         except ConfigError as error:
             refuse(ExitCode.CONFIG, str(error))
-        self._choose_observer(getattr(self, "parent", None), self.settings.log_format == "json")
+        runner = getattr(self, "parent", None)
+        if runner is not None and "fileLogObserverFactory" in runner:
+            # twist; left alone it writes JSON whenever it has no terminal.
+            runner["fileLogObserverFactory"] = lambda stream: observer(stream, self.settings.log_format)
 
-    def _choose_observer(self, runner: Any, as_json: bool) -> None:
-        """Both runners take their observer from their own options; ours come after those."""
-        if runner is None:
-            return
-        if "fileLogObserverFactory" in runner:  # twist; left alone it writes JSON whenever it has no terminal
-            runner["fileLogObserverFactory"] = json_observer if as_json else textFileLogObserver
-            return
-        if not as_json:
-            return
-        name, foreground = runner.get("logfile"), runner.get("nodaemon")
-        if name == "-" or (foreground and not name):
-            runner["logger"] = lambda: json_observer(sys.stdout)
-        else:
-            runner["logger"] = lambda: json_observer(
-                LogFile.fromFullPath(name or "twistd.log", rotateLength=0)
-            )
+
+class Daemon(MultiService):
+    """All services. Under twistd it brings the log observer too, by the component that twistd looks for."""
+
+    log_observer: ILogObserver | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+        if self.log_observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.log_observer)
+
+
+def _twistd_observer(runner: Any, log_format: str) -> ILogObserver | None:
+    """The observer for the log file that twistd's own options name; None leaves the log to twistd."""
+    if runner is None or "nodaemon" not in runner or runner.get("syslog"):
+        return None
+    name, foreground = runner.get("logfile"), runner.get("nodaemon")
+    if foreground and name in (None, "", "-"):
+        return observer(sys.stdout, log_format)
+    if name == "-":
+        return None  # which twistd refuses for a daemon
+    return observer(LogFile.fromFullPath(name or "twistd.log"), log_format)
 
 
 def makeService(options: Options) -> MultiService:
@@ -90,12 +103,14 @@ def makeService(options: Options) -> MultiService:
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
     _raise_descriptor_limit()
     try:
-        return make_services(reactor, options.settings, os.environ)
+        daemon = make_services(reactor, options.settings, os.environ)
     except ConfigError as error:
         refuse(ExitCode.CONFIG, str(error))
+    daemon.log_observer = _twistd_observer(getattr(options, "parent", None), options.settings.log_format)
+    return daemon
 
 
-def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str]) -> MultiService:
+def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str]) -> Daemon:
     """The daemon from its settings; raises `ConfigError` for what only building it can tell."""
     exit_status = ExitStatus()
     sweep = Sweep(reactor)
@@ -153,7 +168,7 @@ def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str]) 
         requests_seen=lambda: metrics.requests_seen,
         children=[IService(pool)],
     )
-    services = MultiService()
+    services = Daemon()  # type: ignore[no-untyped-call]
     gate.setServiceParent(services)  # type: ignore[no-untyped-call]
     return services
 
@@ -161,12 +176,13 @@ def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str]) 
 def _listener(reactor: Any, description: str) -> IStreamServerEndpoint:
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-        return endpoint
     except (ValueError, TypeError, KeyError, LookupError, OSError):
         raise ConfigError(
             f"--listen: {description} is not an endpoint that Twisted can open here. "
             "Examples: tcp:10000:interface=127.0.0.1, unix:/run/awfproxy.sock, systemd:domain=INET:index=0."
         ) from None
+    kind = description.partition(":")[0]
+    return ListeningEndpoint(reactor, endpoint) if kind in _PLAIN_SOCKETS or kind.isdigit() else endpoint
 
 
 def _raise_descriptor_limit() -> None:

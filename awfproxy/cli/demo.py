@@ -19,7 +19,7 @@ from twisted.application.service import MultiService
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.logger import ILogObserver, LogEvent, globalLogBeginner, globalLogPublisher, textFileLogObserver
+from twisted.logger import ILogObserver, LogEvent, globalLogBeginner, globalLogPublisher
 from zope.interface import implementer
 
 from awfproxy.commandline import CommandLine, parse
@@ -28,7 +28,7 @@ from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.demo import egress, origin
 from awfproxy.demo.certificates import make_identity
 from awfproxy.errors import ConfigError
-from awfproxy.observe.logs import json_observer
+from awfproxy.observe.logs import observer
 from awfproxy.options import BY_NAME, CommandLineError
 from awfproxy.providers.openai import OPENAI
 from awfproxy.service.exit import ExitCode, one_line
@@ -101,14 +101,15 @@ def _run(reactor: Any, line: CommandLine, environ: Mapping[str, str]) -> None:
         json_only = settings.log_format == "json"
         words = sys.stderr if json_only else sys.stdout
         _say(FIRST_LINE + "\n", words)
-        observer = json_observer(sys.stdout) if json_only else textFileLogObserver(sys.stdout)
-        globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+        globalLogBeginner.beginLoggingTo(
+            [observer(sys.stdout, settings.log_format)], redirectStandardIO=False
+        )
         services = make_services(reactor, settings, seen)
     globalLogPublisher.addObserver(
         _Announcement(services, lambda address: _say(what_to_try(address, environ), words))
     )
-    services.privilegedStartService()
-    services.startService()
+    services.privilegedStartService()  # type: ignore[no-untyped-call]
+    services.startService()  # type: ignore[no-untyped-call]
     reactor.addSystemEventTrigger("before", "shutdown", services.stopService)
     reactor.run()
 

@@ -5,9 +5,12 @@ written anew, the provider's credential put in. Outwards: hop-by-hop fields off,
 All other fields keep order, casing, duplicates and bytes.
 """
 
+from enum import Enum
+from functools import lru_cache
+
 from awfproxy.providers.provider import Provider
 from awfproxy.wire.framing import CHUNKED, UNTIL_CLOSE, Framing, Length
-from awfproxy.wire.message import Field, Fields, RequestHead, ResponseHead, field, tokens
+from awfproxy.wire.message import Field, Fields, RequestHead, ResponseHead, field
 from awfproxy.wire.target import Origin, join_base_path
 
 HOP_BY_HOP: dict[bytes, str] = {
@@ -44,14 +47,33 @@ _NO_TRAILER = frozenset(
 )
 # Content-Length itself is placed before this is asked; what is removed here is `Content_Length`.
 _REMOVED = frozenset(HOP_BY_HOP) | frozenset(STRIPPED) | {b"content-length"}
+_CHUNKED_FIELD = field(b"Transfer-Encoding", b"chunked")
 _NOT_RELAYED = frozenset(HOP_BY_HOP) | {b"awfproxy-request-id", b"awfproxy-error"}
 _NOT_IN_INTERIM = _NOT_RELAYED | {b"content-length"}
 _NOT_IN_TRAILER = _NOT_IN_INTERIM | {b"trailer"}
 
 
-def _stripped(name: bytes, provider: Provider) -> bool:
+class _Kind(Enum):
+    """What happens to a request's field."""
+
+    KEEP = "keep"
+    STRIP = "strip"
+    HOST = "host"
+    FRAMING = "framing"
+    SUBPROTOCOL = "subprotocol"
+
+
+@lru_cache(maxsize=1024)
+def _kind(name: bytes, credential_field: bytes) -> _Kind:
+    """By lower-case name. Clients send the same few names again and again."""
+    if name == b"host":
+        return _Kind.HOST
+    if name in (b"content-length", b"transfer-encoding"):
+        return _Kind.FRAMING
     key = name.replace(b"_", b"-")
-    return key in _REMOVED or key == provider.field or key.startswith(_STRIPPED_PREFIX)
+    if key in _REMOVED or key == credential_field or key.startswith(_STRIPPED_PREFIX):
+        return _Kind.STRIP
+    return _Kind.SUBPROTOCOL if key == b"sec-websocket-protocol" else _Kind.KEEP
 
 
 def _without_key_subprotocol(item: Field) -> Field | None:
@@ -73,48 +95,51 @@ def prepare_request(
     key: bytes,
 ) -> RequestHead:
     """The head to send upstream; `head.target` is in origin-form and `framing` is the client's."""
-    nominated = tokens(head.fields, b"connection")
+    nominated = head.tokens(b"connection")
     fields: list[Field] = []
-    host = field(b"Host", origin.host_field)
+    host_field = origin.host_field
     host_placed = framing_placed = False
     for item in head.fields:
         lower = item[0]
-        if lower == b"host":
+        kind = _kind(lower, provider.field)
+        if kind is _Kind.KEEP:
+            if lower not in nominated:
+                fields.append(item)
+        elif kind is _Kind.HOST:
             if not host_placed:
-                fields.append((lower, item[1], origin.host_field))
+                fields.append((lower, item[1], host_field))
                 host_placed = True
-        elif lower in (b"content-length", b"transfer-encoding"):
+        elif kind is _Kind.FRAMING:
             if not framing_placed:
                 fields += _framing_field(framing, item)
                 framing_placed = True
-        elif _stripped(lower, provider) or lower in nominated:
-            continue
-        elif lower.replace(b"_", b"-") == b"sec-websocket-protocol":
+        elif kind is _Kind.SUBPROTOCOL and lower not in nominated:
             kept = _without_key_subprotocol(item)
             if kept is not None:
                 fields.append(kept)
-        else:
-            fields.append(item)
     if not host_placed:
-        fields.insert(0, host)
+        fields.insert(0, field(b"Host", host_field))
     fields += [field(name, value) for name, value in provider.inject(key)]
     return RequestHead(head.method, join_base_path(base_path, head.target), b"1.1", tuple(fields))
 
 
 def prepare_trailers(trailers: Fields, provider: Provider) -> Fields:
     """A request's trailers without what must not be there: a server may merge them into the head."""
+    if not trailers:
+        return trailers
     return tuple(
         item
         for item in trailers
-        if item[0].replace(b"_", b"-") not in _NO_TRAILER and not _stripped(item[0], provider)
+        if item[0].replace(b"_", b"-") not in _NO_TRAILER and _kind(item[0], provider.field) is _Kind.KEEP
     )
 
 
 def _framing_field(framing: Framing, received: Field) -> list[Field]:
     if framing == CHUNKED:
-        return [(b"transfer-encoding", b"Transfer-Encoding", b"chunked")]
+        return [_CHUNKED_FIELD]
     octets = framing.octets if isinstance(framing, Length) else 0
-    return [(b"content-length", received[1], b"%d" % octets)]
+    name = received[1] if received[0] == b"content-length" else b"Content-Length"
+    return [(b"content-length", name, b"%d" % octets)]
 
 
 def client_framing(framing: Framing, version: bytes) -> Framing:
@@ -132,19 +157,18 @@ def prepare_response(
     `connection` is the Connection field's value, or None for none. On responses without a body
     Content-Length stays as the origin sent it (to HEAD, 304: RFC 9110 8.6).
     """
-    nominated = tokens(head.fields, b"connection")
+    nominated = head.tokens(b"connection")
     fields: list[Field] = []
-    chunked = field(b"Transfer-Encoding", b"chunked")
     wants_chunked = framing == CHUNKED
     for item in head.fields:
         lower = item[0]
         if lower == b"transfer-encoding" and wants_chunked:
-            fields.append(chunked)
+            fields.append(_CHUNKED_FIELD)
             wants_chunked = False
         elif lower == b"content-length" or (lower not in _NOT_RELAYED and lower not in nominated):
             fields.append(item)
     if wants_chunked:
-        fields.append(chunked)
+        fields.append(_CHUNKED_FIELD)
     fields.append((b"awfproxy-request-id", b"awfproxy-request-id", request_id))
     if connection is not None:
         fields.append((b"connection", b"Connection", connection))
@@ -153,8 +177,9 @@ def prepare_response(
 
 def prepare_interim(head: ResponseHead) -> ResponseHead:
     """A 1xx to send to the client: without what is for one hop, and without framing (RFC 9110 8.6)."""
-    nominated = tokens(head.fields, b"connection")
-    fields = tuple(item for item in head.fields if item[0] not in _NOT_IN_INTERIM and item[0] not in nominated)
+    nominated = head.tokens(b"connection")
+    removed = _NOT_IN_INTERIM.union(nominated)
+    fields = tuple(item for item in head.fields if item[0] not in removed)
     return ResponseHead(b"1.1", head.status, head.reason, fields)
 
 

@@ -42,7 +42,7 @@ def connect_request(origin: Origin, authorization: Secret | None) -> bytes:
 def connect_answer(data: bytes) -> tuple[EgressError | None, bytes] | None:
     """(why not, or None for an open tunnel; the tunnel's first bytes), or None while incomplete."""
     end = data.find(b"\r\n\r\n")
-    if end < 0:
+    if end < 0 or end > _MAX_ANSWER:
         if len(data) > _MAX_ANSWER or b"HTTP/1."[: len(data)] != data[:7]:
             return EgressProtocolError("not an HTTP answer"), b""
         return None

@@ -4,11 +4,11 @@ The pool, the probe and any control request dial with this same object, so there
 egress rule is kept and one trust configuration.
 """
 
-from ipaddress import ip_address
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet import defer, error
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
@@ -22,20 +22,11 @@ from awfproxy.errors import (
     InternalError,
     TlsTimeout,
 )
+from awfproxy.net.dial import TcpEndpoint
 from awfproxy.net.egress import SquidConnectEndpoint
 from awfproxy.net.tls import ClientTls, TlsConnection
 from awfproxy.settings import Deadlines, Egress
 from awfproxy.wire.target import Origin
-
-
-def tcp_endpoint(reactor: IReactorTime, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
-    """TCP to a literal address without the resolver's threads, to a name with them."""
-    try:
-        version = ip_address(host).version
-    except ValueError:
-        return HostnameEndpoint(reactor, host, port, timeout)
-    kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
-    return kind(reactor, host, port, timeout)
 
 
 @implementer(IStreamClientEndpoint)
@@ -53,14 +44,15 @@ class OriginEndpoint:
         egress: Egress | None,
         tls: ClientTls,
         deadlines: Deadlines,
+        tcp: Callable[[Any, str, int], IStreamClientEndpoint] = TcpEndpoint,
     ) -> None:
         self._reactor = reactor
         self._tls = tls
         self._deadlines = deadlines
         if egress is None:
-            self._tunnel = tcp_endpoint(reactor, origin.host, origin.port, deadlines.connect)
+            self._tunnel = tcp(reactor, origin.host, origin.port)
         else:
-            proxy = tcp_endpoint(reactor, egress.host, egress.port, deadlines.connect)
+            proxy = tcp(reactor, egress.host, egress.port)
             self._tunnel = SquidConnectEndpoint(proxy, origin, egress.authorization)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -80,7 +72,7 @@ class OriginEndpoint:
         opening.addTimeout(self._deadlines.connect, self._reactor)
         try:
             tls = await opening
-        except BaseException as problem:
+        except Exception as problem:
             factory.abandon()
             if isinstance(problem, AwfError | defer.CancelledError):
                 raise
@@ -114,7 +106,7 @@ class _TlsFactory(Factory):
 
 def _egress_error(problem: BaseException) -> EgressError | InternalError:
     """Our error for one of Twisted's while TCP and CONNECT are under way."""
-    if isinstance(problem, defer.TimeoutError | error.TimeoutError):
+    if isinstance(problem, defer.TimeoutError | error.TimeoutError | error.TCPTimedOutError):
         return EgressTimeout()
     if isinstance(problem, error.DNSLookupError):
         return EgressUnreachable("its name does not resolve")

@@ -116,8 +116,11 @@ class TlsConnection(Protocol):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         was, self._state = self._state, _State.CLOSED
+        self._writable = False
         if was is _State.OPEN:
-            if not self._ended and reason.check(error.ConnectionDone):
+            if self._ended:  # what became of the socket after that says nothing of the content
+                reason = Failure(error.ConnectionDone())
+            elif reason.check(error.ConnectionDone):
                 reason = Failure(error.ConnectionLost("closed without close_notify"))
             self._inner.connectionLost(reason)
         elif was is _State.HANDSHAKE and not self.ready.called:
@@ -205,7 +208,8 @@ class TlsConnection(Protocol):
 
     @property
     def disconnecting(self) -> bool:
-        return self._state is not _State.OPEN or bool(self._lower.disconnecting)
+        """Nothing written from now on would arrive: we or the origin have ended, or TLS has broken."""
+        return self._ended or not self._writable or bool(self._lower.disconnecting)
 
     def write(self, data: bytes) -> None:
         if self._writable:

@@ -15,7 +15,7 @@ from awfproxy.wire.target import path_of
 
 _log = Logger(namespace="awfproxy.access")
 _MAX_PATH = 200
-_UNSAFE = re.compile(r"[^\x21-\x7e]")
+_UNSAFE = re.compile(rb"[^\x21-\x7e]")
 
 
 class Outcome(Enum):
@@ -54,6 +54,19 @@ class AccessRecord:
     error: type[AwfError] | None = None
 
 
+@attrs.frozen
+class AccessLine:
+    """The line's values by name. Observers write them in their own form, when they write: as text, this one.
+
+    A log format of fifteen names would cost Twisted 25 µs to fill in, for every request.
+    """
+
+    values: dict[str, str | int | float]
+
+    def __str__(self) -> str:
+        return " ".join([f"{name}={value}" for name, value in self.values.items()])
+
+
 class AccessLog:
     """Writes the lines of one provider and counts along."""
 
@@ -71,31 +84,32 @@ class AccessLog:
         failed = record.status >= 500 or outcome in (Outcome.UPSTREAM_FAILED, Outcome.UPSTREAM_TRUNCATED)
         self._metrics.ended(failed, duration)
         error = record.error
-        fields = {
-            "request_id": printable(record.request_id),
-            "provider": self._provider,
-            "client": record.client,
-            "method": printable(record.method),
-            "path": printable(path_of(record.target))[:_MAX_PATH],
-            "status": record.status,
-            "outcome": outcome.value,
-            "error": "-" if error is None else error.code,
-            "request_bytes": record.request_bytes,
-            "response_bytes": record.response_bytes,
-            "duration_ms": duration,
-            "tunnel": "-" if record.reused is None else "reused" if record.reused else "new",
-            "tunnel_ms": _milliseconds(record.started, record.acquired),
-            "head_ms": _milliseconds(record.started, record.head_at),
-            "provider_request_id": printable(record.provider_request_id) or "-",
-        }
-        # The line is made here and not by a format of fifteen names, which costs Twisted 25 µs to fill in.
-        line = " ".join([f"{name}={value}" for name, value in fields.items()])
-        _log.info("{line}", event="request_complete", line=line, **fields)
+        request_id = printable(record.request_id)
+        line = AccessLine(
+            {
+                "request_id": request_id,
+                "provider": self._provider,
+                "client": record.client,
+                "method": printable(record.method),
+                "path": printable(path_of(record.target))[:_MAX_PATH],
+                "status": record.status,
+                "outcome": outcome.value,
+                "error": "-" if error is None else error.code,
+                "request_bytes": record.request_bytes,
+                "response_bytes": record.response_bytes,
+                "duration_ms": duration,
+                "tunnel": "-" if record.reused is None else "reused" if record.reused else "new",
+                "tunnel_ms": _milliseconds(record.started, record.acquired),
+                "head_ms": _milliseconds(record.started, record.head_at),
+                "provider_request_id": printable(record.provider_request_id) or "-",
+            }
+        )
+        _log.info("{line}", event="request_complete", line=line)
         if error is not None and error.status >= 500:
             _log.warn(
                 "{request_id}: {hop} failed: {reason} {fix} ({detail})",
                 event="request_error",
-                request_id=fields["request_id"],
+                request_id=request_id,
                 provider=self._provider,
                 hop=error.hop.value,
                 error=error.code,
@@ -111,5 +125,6 @@ def _milliseconds(since: float, until: float | None) -> float:
 
 def printable(data: bytes) -> str:
     """Bytes of a peer as one word of visible ASCII: all else is escaped, so no line can be forged."""
-    text = data.decode("latin-1")
-    return _UNSAFE.sub(lambda match: f"\\x{ord(match.group()):02x}", text) if _UNSAFE.search(text) else text
+    if _UNSAFE.search(data):
+        data = _UNSAFE.sub(lambda match: b"\\x%02x" % match.group()[0], data)
+    return data.decode("ascii")

@@ -9,7 +9,7 @@ import attrs
 
 from awfproxy.errors import BadHost, MethodNotAllowed, WebSocketUnsupported
 from awfproxy.wire.framing import Framing, request_framing
-from awfproxy.wire.message import RequestHead, tokens, values
+from awfproxy.wire.message import RequestHead
 from awfproxy.wire.target import Origin, origin_form
 
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
@@ -32,7 +32,7 @@ def admit(head: RequestHead, origin: Origin, own_port: int | None) -> Admitted:
         raise MethodNotAllowed(head.method.decode("ascii"))
     _check_host(head)
     target = origin_form(head.target, origin, own_port)
-    if b"websocket" in tokens(head.fields, b"upgrade"):
+    if b"websocket" in head.tokens(b"upgrade"):
         raise WebSocketUnsupported()
     if target is not head.target:
         head = attrs.evolve(head, target=target)
@@ -40,7 +40,7 @@ def admit(head: RequestHead, origin: Origin, own_port: int | None) -> Admitted:
 
 
 def _check_host(head: RequestHead) -> None:
-    hosts = values(head.fields, b"host")
+    hosts = head.values(b"host")
     if len(hosts) > 1 or (not hosts and head.version == b"1.1"):
         raise BadHost(f"{len(hosts)} Host fields")
     if hosts and _HOST.fullmatch(hosts[0]) is None:
@@ -49,7 +49,7 @@ def _check_host(head: RequestHead) -> None:
 
 def persistent(head: RequestHead) -> bool:
     """Whether the client wants to keep its connection (RFC 9112 9.3)."""
-    options = tokens(head.fields, b"connection")
+    options = head.tokens(b"connection")
     if b"close" in options:
         return False
     return head.version == b"1.1" or b"keep-alive" in options

@@ -5,7 +5,6 @@ deadlines. Requests go to the site's resource at the *end of their head*; bodies
 """
 
 import re
-import secrets
 import select
 from collections.abc import Callable
 from enum import Enum
@@ -35,7 +34,7 @@ from awfproxy.proxy.responses import error_response, own_response
 from awfproxy.settings import Deadlines
 from awfproxy.wire.chunked import encode_chunk, encode_end
 from awfproxy.wire.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, BodyReader, Framing, body_reader
-from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_response, values
+from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_response
 from awfproxy.wire.parser import RequestHeadReader
 from awfproxy.wire.target import Origin
 
@@ -43,7 +42,7 @@ _MAX_HELD = 65536
 """Octets of pipelined requests kept while one is answered; beyond it the connection closes after that one."""
 _EACH_SWEEP = 0.0
 _LINGER = 2.0
-"""Seconds in which a client that still sends may read our last response, before the reset."""
+"""Seconds in which a client that still sends may read our last response, from when all of it has left."""
 _REQUEST_ID = re.compile(rb"[\w.-]{1,128}")
 _EMPTY_HEAD = RequestHead(b"-", b"-", b"1.1", ())
 
@@ -68,7 +67,8 @@ class Request:
         """The body has ended; with `trailers`."""
         self.trailers: Fields = ()
         self._channel = channel
-        self._out: Framing = NO_BODY
+        self._out_framing: Framing = NO_BODY
+        self._out: list[bytes] = []
         self.prepath: list[bytes] = []
         self.postpath: list[bytes] = []
         self.site: Any = None
@@ -103,18 +103,25 @@ class Request:
 
     def write_head(self, head: ResponseHead, framing: Framing) -> None:
         self.response_begun = True
-        self._out = framing
+        self._out_framing = framing
         if framing == UNTIL_CLOSE:
             self.persistent = False
         prepared = prepare_response(head, framing, self.record.request_id, self._connection())
-        self._channel.write(serialise_response(prepared))
+        self._out.append(serialise_response(prepared))
 
     def write_body(self, content: bytes) -> None:
-        self._channel.write(encode_chunk(content) if self._out == CHUNKED else content)
+        self._out.append(encode_chunk(content) if self._out_framing == CHUNKED else content)
+
+    def flush(self) -> None:
+        # One send for what came in one read: a send costs as much as all our parsing.
+        if self._out:
+            out, self._out = self._out, []
+            self._channel.write(b"".join(out))
 
     def finish(self, trailers: Fields) -> None:
-        if self._out == CHUNKED:
-            self._channel.write(encode_end(trailers))
+        if self._out_framing == CHUNKED:
+            self._out.append(encode_end(trailers))
+        self.flush()
         self._channel.request_finished(self)
 
     def refuse(self, error: AwfError) -> None:
@@ -129,7 +136,12 @@ class Request:
         self._channel.request_finished(self)
 
     def abort(self) -> None:
+        self.flush()
         self._channel.abort()
+
+    def has_its_answer(self) -> bool:
+        """The protocol's end marker has gone to the client: it may leave now, and lose nothing."""
+        return self.exchange is not None and self.exchange.end_marker_seen
 
     def pause_upload(self) -> None:
         self._channel.pause_reading()
@@ -161,6 +173,9 @@ class ChannelSite(Interface):
     deadlines: Deadlines
     access_log: AccessLog
 
+    def new_request_id(self) -> bytes:
+        """An id that no other request of this process has."""
+
     def getResourceFor(self, request: Any) -> Any:
         """The resource that renders the request (twisted.web.server.Site)."""
 
@@ -190,8 +205,11 @@ class Channel(Protocol):
         self._request: Request | None = None
         self._held = b""
         self._advancing = False
+        self._held_up = False
         self._half_closed = False
         self._full = False
+        self._refused = False
+        """Something that the client sends is not read as requests any more."""
         self.closing_after = False
         """The connection closes after the current response."""
         self.over_limit = False
@@ -235,24 +253,24 @@ class Channel(Protocol):
             self._malformed(InternalError())
 
     def readConnectionLost(self) -> None:
-        """The client sends no more: it has left, or (RFC 9112 9.6) it waits for its answer."""
+        """The client sends no more: it has left, or (RFC 9112 9.6) it waits for its answers."""
         self._half_closed = True
         if self._state is _State.CLOSING:
             self._stream.loseConnection()
         elif self._state is _State.BODY:
             self.abort()
         elif self._state is _State.HEAD:
-            self._close()
-        if self._state is not _State.ANSWERING:
-            return
-        self.closing_after = True
-        request = self._request
-        if request is not None and not request.response_begun and request.head.version == b"1.1":
-            # One who left answers this with a reset, one who waits reads over it (RFC 9110 15.2).
-            self.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+            if not self._held:
+                self._close()
+        elif self._request is not None and self._request.has_its_answer():
+            self.abort()  # it has left: only the stream's last bytes are outstanding
+        elif self._state is _State.ANSWERING:
+            self.closing_after = not self._held
+            self._probe_client()
 
     def writeConnectionLost(self) -> None:
-        """We never end our side alone while a request is answered."""
+        """The last response has left."""
+        self.deadline = min(self.deadline, self.seconds() + _LINGER)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self._state = _State.CLOSED
@@ -267,20 +285,32 @@ class Channel(Protocol):
     def _hold(self, data: bytes) -> None:
         self._held = self._held + data if self._held else data
         if self._state is _State.ANSWERING and len(self._held) > _MAX_HELD:
-            self.closing_after = True
+            self.closing_after = self._refused = True
             self._held = b""
 
     def _advance(self) -> None:
-        """Reads requests while there are bytes and none is being answered; never inside itself."""
+        """Reads requests while there are bytes and none is being answered; never inside itself.
+
+        A client that does not read its responses is not given more of them.
+        """
         if self._advancing:
             return
         self._advancing = True
         try:
-            while self._held and self._state is _State.HEAD:
+            while self._held and self._state is _State.HEAD and not self._full:
+                if self._held_up:
+                    self._held_up = False
+                    self.resume_reading()
                 data, self._held = self._held, b""
                 self._read_head(data)
         finally:
             self._advancing = False
+        if self._state is _State.HEAD:
+            if self._held:
+                self._held_up = True
+                self.pause_reading()
+            elif self._half_closed:
+                self._close()
 
     def _read_head(self, data: bytes) -> None:
         begun = self._reader.begun
@@ -315,10 +345,22 @@ class Channel(Protocol):
                 self._body_ended(request)
             else:
                 self._state = _State.BODY
+        if self._half_closed:
+            if not request.complete:
+                self._request = None
+                self._close()
+                return
+            self.closing_after = not self._held
         self.deadline = _EACH_SWEEP
         self.site.getResourceFor(request).render(request)
-        if self._full and request.exchange is not None:
-            request.exchange.client_full()
+        if self._half_closed:
+            self._probe_client()
+
+    def _probe_client(self) -> None:
+        """One who left answers this with a reset, one who waits reads over it (RFC 9110 15.2)."""
+        request = self._request
+        if request is not None and not request.response_begun and request.head.version == b"1.1":
+            self.write(b"HTTP/1.1 102 Processing\r\n\r\n")
 
     def _read_body(self, data: bytes) -> None:
         request, body = self._request, self._body
@@ -344,10 +386,10 @@ class Channel(Protocol):
             self._hold(body.rest)
 
     def _record(self, head: RequestHead) -> AccessRecord:
-        given = values(head.fields, b"x-request-id")
+        given = head.values(b"x-request-id")
         request_id = given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
         return AccessRecord(
-            request_id=request_id or secrets.token_hex(16).encode("ascii"),
+            request_id=request_id or self.site.new_request_id(),
             client=self._client,
             method=head.method,
             target=head.target,
@@ -361,18 +403,19 @@ class Channel(Protocol):
         request = self._request
         if self._state in (_State.CLOSED, _State.CLOSING):
             return
-        if request is not None and request.exchange is not None:
-            if request.response_begun:
-                request.record.error = type(error)
-                self.abort()
-            else:
-                request.exchange.client_failed(error)
-        else:
+        if request is None:
             self._refuse(_EMPTY_HEAD, self._record(_EMPTY_HEAD), error)
+        elif request.response_begun:
+            request.record.error = type(error)
+            self.abort()
+        elif request.exchange is not None:
+            request.exchange.client_failed(error)
+        else:
+            self._refuse(request.head, request.record, error)
 
     def _refuse(self, head: RequestHead, record: AccessRecord, error: AwfError) -> None:
         """Answers a request that no exchange exists for; the connection ends with it."""
-        self.closing_after = True
+        self.closing_after = self._refused = True
         record.status, record.error = error.status, type(error)
         self.site.access_log.begun()
         self.site.access_log.ended(record, Outcome.REFUSED, self.seconds(), error.detail)
@@ -390,13 +433,13 @@ class Channel(Protocol):
         if self._request is not request:
             return
         self._request = None
-        if not request.persistent or self.closing_after or not request.complete or self._half_closed:
+        if not request.persistent or self.closing_after or not request.complete:
             self._close()
             return
         self._state = _State.HEAD
         self.deadline = self.seconds() + self.site.deadlines.idle
         self.resume_reading()
-        if self._held:
+        if self._held or self._half_closed:
             self._safely(self._advance)
 
     def abort(self) -> None:
@@ -420,15 +463,16 @@ class Channel(Protocol):
     def _close(self) -> None:
         """Ends politely: what was written arrives, what the client still sends is read over for a moment.
 
-        Closing with unread bytes would send a reset, which can overtake our last response (RFC 9112 9.6).
+        Closing with unread bytes would send a reset, which can overtake our last response (RFC 9112 9.6);
+        so would an end before a slow client has taken all of it.
         """
         if self._state in (_State.CLOSING, _State.CLOSED):
             return
-        unread = self._state is _State.BODY or bool(self._held) or self._reader.begun
+        unread = self._refused or self._state is _State.BODY or bool(self._held) or self._reader.begun
         self._state = _State.CLOSING
         self._held = b""
         self._stream.unregisterProducer()
-        self.deadline = self.seconds() + _LINGER
+        self.deadline = self.seconds() + self.site.deadlines.body
         if unread and not self._half_closed and hasattr(self._stream, "loseWriteConnection"):
             self.resume_reading()
             self._stream.loseWriteConnection()
@@ -442,11 +486,13 @@ class Channel(Protocol):
             self._close()
 
     def drain_deadline_passed(self) -> None:
-        """Ends whatever is still under way."""
+        """Ends whatever is still under way: with a 503 where no head has been sent, else with a reset."""
         request = self._request
-        if request is not None and request.exchange is not None:
-            request.exchange.drain_deadline_passed()
-        self.abort()
+        if request is None or request.exchange is None:
+            self.abort()
+            return
+        request.exchange.drain_deadline_passed()
+        self.deadline = min(self.deadline, self.seconds() + _LINGER)
 
     # --- deadlines -------------------------------------------------------------------------------
 
@@ -488,6 +534,8 @@ class Channel(Protocol):
         self._full = False
         if self._request is not None and self._request.exchange is not None:
             self._request.exchange.client_ready()
+        elif self._held:
+            self._safely(self._advance)
 
     def stopProducing(self) -> None:
         """The transport is ending; connectionLost follows."""

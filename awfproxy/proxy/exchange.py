@@ -30,7 +30,7 @@ from awfproxy.settings import Deadlines
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.upstream.pool import Pool
 from awfproxy.wire.framing import NO_BODY, Framing
-from awfproxy.wire.message import Fields, RequestHead, ResponseHead, values
+from awfproxy.wire.message import Fields, RequestHead, ResponseHead
 from awfproxy.wire.target import Origin
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 9.2.2
@@ -70,8 +70,11 @@ class Downstream(Interface):
     def write_body(self, content: bytes) -> None:
         """Content of the response."""
 
+    def flush(self) -> None:
+        """Sends what has been written so far."""
+
     def finish(self, trailers: Fields) -> None:
-        """The response is complete."""
+        """The response is complete: sends what there is."""
 
     def refuse(self, error: AwfError) -> None:
         """An error response of our own, complete; only before a final head."""
@@ -157,7 +160,7 @@ class Exchange:
         shared.log.begun()
         key = shared.credentials.current(shared.provider.name)
         if key is None:
-            self._refuse(CredentialMissing())
+            self._refuse(CredentialMissing(), Outcome.REFUSED)
             return
         self._head = prepare_request(
             self._client.head,
@@ -187,6 +190,8 @@ class Exchange:
         """The request's content is complete."""
         self._body_complete = True
         self._trailers = prepare_trailers(trailers, self._forwarding.provider)
+        if self._upload_paused:
+            self._resume_upload()  # nothing more to hold up, and the client's leaving is to be seen
         if self._connection is not None:
             self._connection.end(self._trailers)
             self._progress()
@@ -195,9 +200,13 @@ class Exchange:
         """The client has left: the upstream request is aborted at once."""
         if self._state is _State.DONE:
             return
-        after_done = self._end_marker is not None and self._end_marker.seen
         self._drop_upstream()
-        self._done(Outcome.CLIENT_LEFT_AFTER_DONE if after_done else Outcome.CLIENT_LEFT)
+        self._done(Outcome.CLIENT_LEFT_AFTER_DONE if self.end_marker_seen else Outcome.CLIENT_LEFT)
+
+    @property
+    def end_marker_seen(self) -> bool:
+        """The stream has come to its end on the protocol's own level."""
+        return self._end_marker is not None and self._end_marker.seen
 
     def client_failed(self, error: AwfError) -> None:
         """What the client sends cannot be read on: nothing more of it goes upstream."""
@@ -270,11 +279,11 @@ class Exchange:
         record.head_at = client.now()
         record.status = head.status
         for name in _REQUEST_ID_FIELDS:
-            for value in values(head.fields, name)[:1]:
+            for value in head.values(name)[:1]:
                 record.provider_request_id = record.provider_request_id or value[:128]
         if 200 <= head.status < 300:
             self._forwarding.health.succeeded()
-        content_type = values(head.fields, b"content-type")
+        content_type = head.values(b"content-type")
         if content_type and content_type[0].startswith(b"text/event-stream"):
             self._end_marker = _EndMarker(self._forwarding.provider.end_markers)
         self._progress()
@@ -292,6 +301,9 @@ class Exchange:
         client = self._client
         self._done(Outcome.COMPLETED)
         client.finish(trailers)
+
+    def flush(self) -> None:
+        self._client.flush()
 
     def upstream_failed(self, reason: AwfError) -> None:
         connection, self._connection = self._connection, None

@@ -1,5 +1,6 @@
 """The site: makes a channel for each client, knows all of them, and lets them end in peace."""
 
+import secrets
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -45,6 +46,8 @@ class ProxySite(Site):
         self._reactor: Any = reactor
         self._max_connections = max_connections
         self._channels: set[Channel] = set()
+        self._id_prefix = secrets.token_hex(10).encode("ascii")
+        self._requests = 0
         self._drained: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
@@ -54,6 +57,11 @@ class ProxySite(Site):
         channel.site = channel.factory = self
         channel.over_limit = len(self._channels) >= self._max_connections
         return channel
+
+    def new_request_id(self) -> bytes:
+        """An id that no other request has: random for this process, counted within it."""
+        self._requests += 1
+        return b"%b%012x" % (self._id_prefix, self._requests)
 
     def connection_made(self, channel: Channel) -> None:
         """A channel has its client."""

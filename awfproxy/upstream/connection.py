@@ -33,7 +33,7 @@ from awfproxy.wire.framing import (
     body_reader,
     response_framing,
 )
-from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_request, tokens
+from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_request
 from awfproxy.wire.parser import ResponseHeadReader
 
 _MAX_INTERIM = 16
@@ -53,6 +53,9 @@ class ResponseSink(Interface):
 
     def response_end(self, trailers: Fields) -> None:
         """The response is complete; the connection is already free or closing."""
+
+    def flush(self) -> None:
+        """All that has arrived so far has been told: it may go out, in one piece."""
 
     def upstream_failed(self, reason: AwfError) -> None:
         """No (more) response will come; the connection is gone."""
@@ -157,13 +160,15 @@ class UpstreamConnection(Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self._state is State.IDLE
+        return self._state is State.IDLE and not self._stream.disconnecting
 
     def still_open(self) -> bool:
         """Asks the kernel whether an end or stray bytes have arrived that the reactor has not read yet."""
+        if not self.reusable:
+            return False
         poll = select.poll()
         poll.register(self._stream.getHandle(), select.POLLIN | select.POLLRDHUP)
-        return self._state is State.IDLE and not poll.poll(0)
+        return not poll.poll(0)
 
     def close(self) -> None:
         """Ends an idle connection politely; if the transport then lingers, the pool aborts it."""
@@ -180,9 +185,12 @@ class UpstreamConnection(Protocol):
         self._stream.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
+        sink = self._sink
         try:
             while data and self._state in (State.AWAITING, State.RECEIVING):
                 data = self._read_head(data) if self._state is State.AWAITING else self._read_body(data)
+            if self._sink is sink and sink is not None:
+                sink.flush()
         except ClientError as problem:
             self._fail(OriginMalformed(problem.detail or problem.code))
             return
@@ -227,9 +235,7 @@ class UpstreamConnection(Protocol):
         framing = response_framing(self._method, head)
         self._until_close = framing == UNTIL_CLOSE
         self._keep = (
-            head.version == b"1.1"
-            and not self._until_close
-            and b"close" not in tokens(head.fields, b"connection")
+            head.version == b"1.1" and not self._until_close and b"close" not in head.tokens(b"connection")
         )
         self._state = State.RECEIVING
         self._body = body_reader(framing)
@@ -252,7 +258,7 @@ class UpstreamConnection(Protocol):
     def _finish(self, rest: bytes, trailers: Fields) -> None:
         sink, self._sink = self._sink, None
         self._body = None
-        if self._keep and self._uploaded and not rest:
+        if self._keep and self._uploaded and not rest and not self._stream.disconnecting:
             self._state = State.IDLE
             self._stream.resumeProducing()  # a paused one would hang the next request
             self._owner.connection_ended(self)

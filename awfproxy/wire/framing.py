@@ -9,7 +9,7 @@ import attrs
 
 from awfproxy.errors import MalformedMessage
 from awfproxy.wire.chunked import ChunkedReader
-from awfproxy.wire.message import Fields, RequestHead, ResponseHead, values
+from awfproxy.wire.message import Fields, RequestHead, ResponseHead
 
 _MAX_LENGTH_DIGITS = 18
 
@@ -44,8 +44,8 @@ UNTIL_CLOSE = UntilClose()
 
 def request_framing(head: RequestHead) -> Framing:
     """The framing of a request; raises `MalformedMessage` for all that could be read two ways."""
-    coding = values(head.fields, b"transfer-encoding")
-    length = values(head.fields, b"content-length")
+    coding = head.values(b"transfer-encoding")
+    length = head.values(b"content-length")
     if coding:
         if head.version == b"1.0" or length:
             raise MalformedMessage("Transfer-Encoding in HTTP/1.0 or beside Content-Length")
@@ -61,8 +61,8 @@ def response_framing(method: bytes, head: ResponseHead) -> Framing:
     """The framing of the response to a request by `method`."""
     if method == b"HEAD" or head.status < 200 or head.status in (204, 304):
         return NO_BODY
-    coding = values(head.fields, b"transfer-encoding")
-    length = values(head.fields, b"content-length")
+    coding = head.values(b"transfer-encoding")
+    length = head.values(b"content-length")
     if coding:
         if head.version == b"1.0" or length:
             raise MalformedMessage("Transfer-Encoding in HTTP/1.0 or beside Content-Length")

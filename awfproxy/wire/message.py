@@ -33,8 +33,28 @@ def tokens(fields: Fields, name: bytes) -> list[bytes]:
     return [member for member in members if member]
 
 
+def _names(head: "_Head") -> frozenset[bytes]:
+    return frozenset([lower for lower, _, _ in head.fields])
+
+
+class _Head:
+    """Looking up fields: a head is asked for a dozen names it mostly does not have."""
+
+    __slots__ = ()
+    fields: Fields
+    names: frozenset[bytes]
+
+    def values(self, name: bytes) -> list[bytes]:
+        """`values` of this head's fields."""
+        return values(self.fields, name) if name in self.names else []
+
+    def tokens(self, name: bytes) -> list[bytes]:
+        """`tokens` of this head's fields."""
+        return tokens(self.fields, name) if name in self.names else []
+
+
 @attrs.frozen
-class RequestHead:
+class RequestHead(_Head):
     """A request's start line and field section."""
 
     method: bytes
@@ -42,16 +62,22 @@ class RequestHead:
     version: bytes
     """b"1.1" or b"1.0"."""
     fields: Fields
+    names: frozenset[bytes] = attrs.field(
+        init=False, eq=False, repr=False, default=attrs.Factory(_names, takes_self=True)
+    )
 
 
 @attrs.frozen
-class ResponseHead:
+class ResponseHead(_Head):
     """A response's start line and field section."""
 
     version: bytes
     status: int
     reason: bytes
     fields: Fields
+    names: frozenset[bytes] = attrs.field(
+        init=False, eq=False, repr=False, default=attrs.Factory(_names, takes_self=True)
+    )
 
     @property
     def interim(self) -> bool:

@@ -39,6 +39,9 @@ REQUEST_LIMITS = Limits()
 RESPONSE_LIMITS = Limits(head=131072, fields=512)
 
 
+_LINE_BREAK = (b"\r", b"\n")
+
+
 class _Sink:
     """What llhttp calls. Trailing whitespace stays in its values, so it is taken off here."""
 
@@ -80,6 +83,12 @@ class _HeadReader:
     def _gather(self, data: bytes) -> tuple[bytes, bytes] | None:
         """(the start line, the bytes after the head), or None while the head is incomplete."""
         raw = self._raw
+        if not raw and data[:1] not in _LINE_BREAK:
+            # The common case, without a copy: the whole head is in the first piece.
+            end = data.find(b"\r\n\r\n")
+            if end >= 0:
+                self._read(data[: end + 4])
+                return data[: data.find(b"\r\n")], self._complete(data[end + 4 :])
         searched = len(raw) - 3
         raw += data
         if self._fed == self._start and not self._at_start_line():
@@ -88,10 +97,8 @@ class _HeadReader:
         end = raw.find(b"\r\n\r\n", max(self._start, searched))
         if end >= 0:
             self._feed(end + 4)
-            if not self._sink.complete:
-                raise MalformedMessage("the head ends too early")
             line_end = raw.find(b"\r\n", self._start)
-            return bytes(raw[self._start : line_end]), bytes(raw[end + 4 :])
+            return bytes(raw[self._start : line_end]), self._complete(bytes(raw[end + 4 :]))
         self._feed(len(raw))
         if self._sink.complete:
             raise MalformedMessage("the head does not end with an empty line")
@@ -102,7 +109,7 @@ class _HeadReader:
         while self._raw.startswith(b"\r\n", self._start):
             self._start += 2
         self._fed = self._start
-        begin = self._raw[self._start : self._start + 2]
+        begin = bytes(self._raw[self._start : self._start + 2])
         if begin in (b"", b"\r"):
             return False
         if begin[:1] in (b"\r", b"\n"):
@@ -112,17 +119,25 @@ class _HeadReader:
     def _feed(self, to: int) -> None:
         piece = bytes(self._raw[self._fed : to])
         self._fed = to
+        self._read(piece)
+
+    def _complete(self, rest: bytes) -> bytes:
+        if not self._sink.complete:
+            raise MalformedMessage("the head ends too early")
+        return rest
+
+    def _read(self, piece: bytes) -> None:
         try:
             if piece:
                 self._parse(piece)
         except httptools.HttpParserUpgrade:
             pass
         except httptools.HttpParserError as error:
-            raise self._refusal(error) from None
-        self._check_limits(to)
+            self._check_limits(max(self._fed, len(piece)))
+            raise self._refusal(error, bytes(self._raw[self._start : self._fed]) or piece) from None
+        self._check_limits(max(self._fed, len(piece)))
 
-    def _refusal(self, error: httptools.HttpParserError) -> ClientError:
-        self._check_limits(self._fed)
+    def _refusal(self, error: httptools.HttpParserError, head: bytes) -> ClientError:
         return MalformedMessage(type(error).__name__)
 
     def _check_limits(self, octets: int) -> None:
@@ -156,12 +171,12 @@ class RequestHeadReader(_HeadReader):
             raise MalformedMessage("the request line is malformed")
         return RequestHead(method, self._sink.target, version, tuple(self._sink.fields)), rest
 
-    def _refusal(self, error: httptools.HttpParserError) -> ClientError:
+    def _refusal(self, error: httptools.HttpParserError, head: bytes) -> ClientError:
         if isinstance(error, httptools.HttpParserInvalidMethodError):
-            line = bytes(self._raw[self._start : self._fed]).partition(b"\r\n")[0]
+            line = head.partition(b"\r\n")[0]
             if _METHOD.fullmatch(line):
                 return MethodUnknown()
-        return super()._refusal(error)
+        return super()._refusal(error, head)
 
 
 class ResponseHeadReader(_HeadReader):

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.kit import canary
 from tests.kit.reader import Closed, Reader, poll
 
 _SERVICE = itertools.count()
@@ -45,6 +46,7 @@ class Squid:
         self.port = port or free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="squid-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._service = ""
         names = tuple(allowed)
         addresses = dict.fromkeys(names, "127.0.0.1") | (hosts or {})
         (self.folder / "hosts").write_text("".join(f"{to} {name}\n" for name, to in addresses.items()))
@@ -64,8 +66,9 @@ class Squid:
         """Returns once Squid answers a CONNECT."""
         binary = squid_binary()
         assert binary is not None, "squid is not installed"
+        self._service = f"kit{os.getpid()}x{next(_SERVICE)}"
         self._process = subprocess.Popen(
-            [binary, "-N", "-n", f"kit{os.getpid()}x{next(_SERVICE)}", "-f", str(self.folder / "squid.conf")],
+            [binary, "-N", "-n", self._service, "-f", str(self.folder / "squid.conf")],
             stdin=subprocess.DEVNULL,
             stdout=(self.folder / "out").open("ab"),
             stderr=subprocess.STDOUT,
@@ -86,6 +89,9 @@ class Squid:
 
     def close(self) -> None:
         self.kill()
+        for name in ("out", "access.log", "cache.log"):
+            if (path := self.folder / name).exists():
+                canary.session_watch().add(f"squid's {name}", path.read_bytes())
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> "Squid":
@@ -112,6 +118,8 @@ class Squid:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        for segment in Path("/dev/shm").glob(f"{self._service}-*"):  # a killed Squid leaves them
+            segment.unlink(missing_ok=True)
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -41,6 +41,7 @@ class Loop(_DisconnectSelectableMixin, Clock):
     def __init__(self):
         super().__init__()
         self.readers, self.writers = {}, {}
+        self._turning = False
 
     def addReader(self, wire):
         self.readers[wire] = None
@@ -55,7 +56,16 @@ class Loop(_DisconnectSelectableMixin, Clock):
         self.writers.pop(wire, None)
 
     def settle(self):
-        """Turns until nothing moves any more."""
+        """Turns until nothing moves any more; nothing when it is turning already."""
+        if self._turning:
+            return
+        self._turning = True
+        try:
+            self._turn()
+        finally:
+            self._turning = False
+
+    def _turn(self):
         for _ in range(10000):
             moved = False
             for wire in list(self.readers):
@@ -80,7 +90,11 @@ class Loop(_DisconnectSelectableMixin, Clock):
     def wait(self, seconds):
         """Lets time pass in the sweep's steps, and everything that comes of it."""
         for _ in range(round(seconds / INTERVAL)):
-            self.advance(INTERVAL)
+            self._turning = True
+            try:
+                self.advance(INTERVAL)
+            finally:
+                self._turning = False
             self.settle()
 
 
@@ -168,7 +182,7 @@ class Wire(_AbortingMixin, FileDescriptor):
 
     @property
     def readable(self):
-        return self._aborting or bool(self._arriving)
+        return bool(self._arriving)
 
     @property
     def writable(self):
@@ -273,7 +287,7 @@ class Endpoint:
         attempt = Attempt(self._loop, factory)
         self.attempts.append(attempt)
         if self.automatic:
-            attempt.open()
+            self._loop.callLater(0, attempt.open)
         return attempt.deferred
 
     @property
@@ -337,7 +351,7 @@ class House:
 
     def _observe(self, event):
         if event.get("event") == "request_complete":
-            self.lines.append(event)
+            self.lines.append(event["line"].values)
 
     def close(self):
         globalLogPublisher.removeObserver(self._observe)
@@ -372,6 +386,11 @@ class House:
         """The only line."""
         (line,) = self.lines
         return line
+
+    @property
+    def error(self):
+        """The code in the only line."""
+        return self.line["error"]
 
     def wait(self, seconds):
         self.loop.wait(seconds)

@@ -31,7 +31,7 @@ GOOD = {
     "empty": (b"0\r\n\r\n", b"", (), b""),
     "one chunk": (b"5\r\nhello\r\n0\r\n\r\n", b"hello", (), b""),
     "two chunks": (b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", b"hello!", (), b""),
-    "hexadecimal in either case": (b"a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", b"0123456789" * 2, (), b""),
+    "either case": (b"a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", b"0123456789" * 2, (), b""),
     "leading zeros": (b"0005\r\nhello\r\n000\r\n\r\n", b"hello", (), b""),
     "line breaks in the content": (b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n", (), b""),
     "a size in the content": (b"5\r\n0\r\n\r\n\r\n0\r\n\r\n", b"0\r\n\r\n", (), b""),
@@ -42,7 +42,7 @@ GOOD = {
         ((b"x-sum", b"X-Sum", b"1 2"), (b"x-sum", b"x-sum", b"")),
         b"",
     ),
-    "a request behind it": (b"1\r\nx\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", b"x", (), b"GET / HTTP/1.1\r\n\r\n"),
+    "a request behind it": (b"1\r\nx\r\n0\r\n\r\nGET / HTTP/1.1\r\n", b"x", (), b"GET / HTTP/1.1\r\n"),
 }
 
 
@@ -119,8 +119,7 @@ def test_trailers_without_end_are_refused(line: bytes) -> None:
     reader = ChunkedReader()
     reader.feed(b"0\r\n")
     with pytest.raises(MalformedMessage):
-        for _ in range(20000):
-            reader.feed(line)
+        reader.feed(line * 20000)
 
 
 def test_content_is_given_out_before_its_chunk_is_complete() -> None:

@@ -1,0 +1,142 @@
+"""Connecting: a client endpoint for TCP whose connections get our transports."""
+
+import errno
+import os
+import socket
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet import error
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostResolution,
+    IProtocol,
+    IProtocolFactory,
+    IReadDescriptor,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+    IWriteDescriptor,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from awfproxy.net.transport import StreamTransport, address
+
+
+@implementer(IStreamClientEndpoint)
+class TcpEndpoint:
+    """Connects to a literal address without the resolver's threads; a name's addresses are tried in turn.
+
+    Errs with Twisted's `ConnectError`s and `DNSLookupError`. It has no timeout of its own: cancel it.
+    """
+
+    def __init__(self, reactor: Any, host: str, port: int) -> None:
+        self._reactor = reactor
+        self._host = host
+        self._port = port
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        problem: Exception = error.DNSLookupError(self._host)
+        for family, name in await self._addresses():
+            try:
+                sock = await _connected(self._reactor, family, name)
+            except error.ConnectError as this:
+                problem = this
+                continue
+            protocol = factory.buildProtocol(address(family, name))
+            if protocol is None:
+                sock.close()
+                raise error.NoProtocol()
+            StreamTransport(self._reactor, sock, name).start(protocol)
+            return protocol
+        raise problem
+
+    async def _addresses(self) -> list[tuple[int, tuple[str, int]]]:
+        try:
+            version = ip_address(self._host).version
+        except ValueError:
+            receiver = _Addresses()
+            self._reactor.nameResolver.resolveHostName(receiver, self._host, self._port)
+            return await receiver.complete
+        return [(socket.AF_INET if version == 4 else socket.AF_INET6, (self._host, self._port))]
+
+
+@implementer(IResolutionReceiver)
+class _Addresses:
+    """Gathers what the reactor's resolver finds."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[int, tuple[str, int]]] = []
+        self.complete: Deferred[list[tuple[int, tuple[str, int]]]] = Deferred()
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """All addresses come at once, so there is nothing to cancel in between."""
+
+    def addressResolved(self, found: IAddress) -> None:
+        host, port = getattr(found, "host", None), getattr(found, "port", None)
+        if host is not None and port is not None:
+            self._found.append((socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port)))
+
+    def resolutionComplete(self) -> None:
+        if not self.complete.called:
+            self.complete.callback(self._found)
+
+
+def _connected(reactor: Any, family: int, name: tuple[str, int]) -> Deferred[socket.socket]:
+    """A socket connected to that address; cancelling closes it."""
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as problem:
+        raise error.ConnectError(osError=problem) from problem
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    number = sock.connect_ex(name)
+    connecting = _Connecting(reactor, sock)
+    if number in (0, errno.EINPROGRESS):
+        reactor.addWriter(connecting)
+    else:
+        connecting.end(number)
+    return connecting.connected
+
+
+@implementer(IReadDescriptor, IWriteDescriptor)
+class _Connecting:
+    """A socket on its way: writable, or in error, once the kernel has an answer."""
+
+    def __init__(self, reactor: Any, sock: socket.socket) -> None:
+        self._reactor = reactor
+        self._socket = sock
+        self.connected: Deferred[socket.socket] = Deferred(lambda _: self._close())
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "awfproxy"
+
+    def doWrite(self) -> None:
+        self.end(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+    doRead = doWrite
+
+    def connectionLost(self, reason: Failure) -> None:
+        """From the reactor: an error event, for which the socket has the number; or the reactor's own end."""
+        if self._socket.fileno() >= 0:
+            self.end(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNABORTED)
+
+    def end(self, number: int) -> None:
+        """Fires with the socket, or with the error of that number."""
+        self._reactor.removeWriter(self)
+        if not number:
+            self.connected.callback(self._socket)
+            return
+        self._socket.close()
+        self.connected.errback(error.getConnectError((number, os.strerror(number))))
+
+    def _close(self) -> None:
+        self._reactor.removeWriter(self)
+        self._socket.close()

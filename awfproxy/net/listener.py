@@ -1,0 +1,135 @@
+"""Accepting: a Twisted server endpoint whose connections get our transports.
+
+The endpoint opens the socket as Twisted does it, so every kind of description works (tcp:, unix:, systemd:);
+accepting is then done here, on a duplicate of its descriptor.
+"""
+
+import errno
+import os
+import socket
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IListeningPort,
+    IProtocolFactory,
+    IReadDescriptor,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from awfproxy.net.transport import StreamTransport, address
+
+_ACCEPTS = 16
+"""Connections accepted per wake-up, so that a burst does not keep the others waiting."""
+_REST = 1.0
+"""Seconds without accepting when descriptors have run out."""
+_PASSING = frozenset(
+    {errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH}
+)
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+@implementer(IStreamServerEndpoint)
+class ListeningEndpoint:
+    """Listens as `endpoint` does and accepts by itself; `endpoint` must be one of plain stream sockets."""
+
+    def __init__(self, reactor: Any, endpoint: IStreamServerEndpoint) -> None:
+        self._reactor = reactor
+        self._endpoint = endpoint
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        def adopt(port: Any) -> IListeningPort:
+            port.stopReading()
+            listener = Listener(self._reactor, port, protocolFactory)
+            listener.startListening()
+            return listener
+
+        return self._endpoint.listen(protocolFactory).addCallback(adopt)
+
+
+@implementer(IListeningPort, IReadDescriptor)
+class Listener:
+    """A listening port of Twisted's, with accepting taken over."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, port: Any, factory: IProtocolFactory) -> None:
+        self._reactor = reactor
+        self._port = port
+        self._factory = factory
+        self._socket = socket.socket(fileno=os.dup(port.fileno()))
+        self._socket.setblocking(False)
+        # Given back when descriptors run out, so that a waiting client can be told by a close.
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._resting: IDelayedCall | None = None
+        self._open = True
+
+    def startListening(self) -> None:
+        self._reactor.addReader(self)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "awfproxy"
+
+    def doRead(self) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                sock, peer = self._socket.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as problem:
+                if problem.errno in _EXHAUSTED:
+                    self._refuse_one()
+                    return
+                if problem.errno in _PASSING:
+                    continue
+                raise
+            protocol = self._factory.buildProtocol(address(sock.family, peer))
+            if protocol is None:
+                sock.close()
+            else:
+                StreamTransport(self._reactor, sock, peer).start(protocol)
+
+    def _refuse_one(self) -> None:
+        self._log.error(
+            "Out of file descriptors: a connection is refused. Raise the limit (LimitNOFILE=, ulimit -n).",
+            event="descriptors_exhausted",
+        )
+        os.close(self._spare)
+        with suppress(OSError):  # it may have gone by itself
+            self._socket.accept()[0].close()
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._reactor.removeReader(self)
+        self._resting = self._reactor.callLater(_REST, self._accept_again)
+
+    def _accept_again(self) -> None:
+        self._resting = None
+        self._reactor.addReader(self)
+
+    def stopListening(self) -> Deferred[None] | None:
+        if not self._open:
+            return None
+        self._open = False
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        self._reactor.removeReader(self)
+        self._socket.close()
+        os.close(self._spare)
+        return maybeDeferred(self._port.stopListening)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """From the reactor: an exception in `doRead`, or the reactor's own end."""
+        self.stopListening()
+
+    def getHost(self) -> IAddress:
+        host: IAddress = self._port.getHost()
+        return host
