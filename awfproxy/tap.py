@@ -9,7 +9,7 @@ import resource as limits
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import serverFromString
@@ -24,12 +24,13 @@ from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors import AwfError, ConfigError
 from awfproxy.net.deadlines import Sweep
+from awfproxy.net.hub import Hub
 from awfproxy.net.listener import ListeningEndpoint
 from awfproxy.net.ready import OriginEndpoint
 from awfproxy.net.tls import ClientTls
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.observe.health import Health
-from awfproxy.observe.logs import observer
+from awfproxy.observe.logs import LogWriter
 from awfproxy.observe.metrics import Metrics
 from awfproxy.options import CommandLineError
 from awfproxy.providers.openai import OPENAI
@@ -53,6 +54,7 @@ class Options(usage.Options):
     """The options of `twistd awfproxy`; `settings` is what they came to, with environment and file."""
 
     settings: Settings
+    writer: LogWriter
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Ends the process with 64 or 78 and one line where the settings cannot be used."""
@@ -66,10 +68,11 @@ class Options(usage.Options):
             refuse(ExitCode.USAGE, str(error))
         except ConfigError as error:
             refuse(ExitCode.CONFIG, str(error))
+        self.writer = LogWriter(self.settings.log_format)
         runner = getattr(self, "parent", None)
         if runner is not None and "fileLogObserverFactory" in runner:
             # twist; left alone it writes JSON whenever it has no terminal.
-            runner["fileLogObserverFactory"] = lambda stream: observer(stream, self.settings.log_format)
+            runner["fileLogObserverFactory"] = self.writer.observer
 
 
 class Daemon(MultiService):
@@ -83,16 +86,17 @@ class Daemon(MultiService):
             parent.setComponent(ILogObserver, self.log_observer)
 
 
-def _twistd_observer(runner: Any, log_format: str) -> ILogObserver | None:
-    """The observer for the log file that twistd's own options name; None leaves the log to twistd."""
-    if runner is None or "nodaemon" not in runner or runner.get("syslog"):
+def _twistd_stream(runner: Any) -> TextIO | None:
+    """The log file that twistd's own options name; None leaves the log to twistd."""
+    if runner is None or "nodaemon" not in runner or runner.get("syslog") or runner.get("logger"):
         return None
     name, foreground = runner.get("logfile"), runner.get("nodaemon")
     if foreground and name in (None, "", "-"):
-        return observer(sys.stdout, log_format)
+        return sys.stdout
     if name == "-":
         return None  # which twistd refuses for a daemon
-    return observer(LogFile.fromFullPath(name or "twistd.log"), log_format)
+    stream: TextIO = LogFile.fromFullPath(name or "twistd.log")
+    return stream
 
 
 def makeService(options: Options) -> MultiService:
@@ -103,21 +107,24 @@ def makeService(options: Options) -> MultiService:
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
     _raise_descriptor_limit()
     try:
-        daemon = make_services(reactor, options.settings, os.environ)
+        daemon = make_services(reactor, options.settings, os.environ, options.writer)
     except ConfigError as error:
         refuse(ExitCode.CONFIG, str(error))
-    daemon.log_observer = _twistd_observer(getattr(options, "parent", None), options.settings.log_format)
+    stream = _twistd_stream(getattr(options, "parent", None))
+    if stream is not None:
+        daemon.log_observer = options.writer.observer(stream)
     return daemon
 
 
-def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str]) -> Daemon:
+def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str], writer: LogWriter) -> Daemon:
     """The daemon from its settings; raises `ConfigError` for what only building it can tell."""
     exit_status = ExitStatus()
     sweep = Sweep(reactor)
+    hub = Hub(reactor)
     health = Health(time.time, settings.probe is not Probe.OFF)
     metrics = Metrics()
     tls = ClientTls(settings.origin.host, settings.roots_file, settings.extra_ca_files)
-    endpoint = OriginEndpoint(reactor, settings.origin, settings.egress, tls, settings.deadlines)
+    endpoint = OriginEndpoint(hub, settings.origin, settings.egress, tls, settings.deadlines)
 
     def heard(error: AwfError | None) -> None:
         if error is None:
@@ -134,7 +141,7 @@ def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str]) 
         pool=pool,
         deadlines=settings.deadlines,
         health=health,
-        log=AccessLog(settings.provider.name, metrics),
+        log=AccessLog(settings.provider.name, metrics, writer.access),
     )
     pages = LocalPages(
         prefix=settings.local_pages,
@@ -159,7 +166,7 @@ def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str]) 
     gate = Gate(
         reactor,
         validator=validator_for(reactor, settings, endpoint, health),
-        listeners=[(description, _listener(reactor, description)) for description in settings.listen],
+        listeners=[(description, _listener(reactor, hub, description)) for description in settings.listen],
         site=site,
         health=health,
         exit_status=exit_status,
@@ -173,7 +180,7 @@ def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str]) 
     return services
 
 
-def _listener(reactor: Any, description: str) -> IStreamServerEndpoint:
+def _listener(reactor: Any, hub: Hub, description: str) -> IStreamServerEndpoint:
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     except (ValueError, TypeError, KeyError, LookupError, OSError):
@@ -182,7 +189,7 @@ def _listener(reactor: Any, description: str) -> IStreamServerEndpoint:
             "Examples: tcp:10000:interface=127.0.0.1, unix:/run/awfproxy.sock, systemd:domain=INET:index=0."
         ) from None
     kind = description.partition(":")[0]
-    return ListeningEndpoint(reactor, endpoint) if kind in _PLAIN_SOCKETS or kind.isdigit() else endpoint
+    return ListeningEndpoint(hub, endpoint) if kind in _PLAIN_SOCKETS or kind.isdigit() else endpoint
 
 
 def _raise_descriptor_limit() -> None:

@@ -28,7 +28,7 @@ from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.demo import egress, origin
 from awfproxy.demo.certificates import make_identity
 from awfproxy.errors import ConfigError
-from awfproxy.observe.logs import observer
+from awfproxy.observe.logs import LogWriter
 from awfproxy.options import BY_NAME, CommandLineError
 from awfproxy.providers.openai import OPENAI
 from awfproxy.service.exit import ExitCode, one_line
@@ -101,10 +101,9 @@ def _run(reactor: Any, line: CommandLine, environ: Mapping[str, str]) -> None:
         json_only = settings.log_format == "json"
         words = sys.stderr if json_only else sys.stdout
         _say(FIRST_LINE + "\n", words)
-        globalLogBeginner.beginLoggingTo(
-            [observer(sys.stdout, settings.log_format)], redirectStandardIO=False
-        )
-        services = make_services(reactor, settings, seen)
+        writer = LogWriter(settings.log_format)
+        globalLogBeginner.beginLoggingTo([writer.observer(sys.stdout)], redirectStandardIO=False)
+        services = make_services(reactor, settings, seen, writer)
     globalLogPublisher.addObserver(
         _Announcement(services, lambda address: _say(what_to_try(address, environ), words))
     )

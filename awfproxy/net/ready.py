@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet import defer, error
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
@@ -39,7 +39,7 @@ class OriginEndpoint:
 
     def __init__(
         self,
-        reactor: IReactorTime,
+        reactor: Any,
         origin: Origin,
         egress: Egress | None,
         tls: ClientTls,

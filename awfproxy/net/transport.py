@@ -277,10 +277,9 @@ class StreamTransport:
             self._tell(self._error or problem or error.ConnectionDone())
 
     def _release(self) -> None:
-        self.connected = False
         self._reactor.removeReader(self)
         self._reactor.removeWriter(self)
-        self._reading = False
+        self.connected = self._reading = False
         self._queue.clear()
         self._queued = 0
         self._socket.close()

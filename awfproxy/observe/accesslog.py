@@ -4,10 +4,11 @@ No byte from a peer reaches the line unescaped, no query string and no field val
 """
 
 import re
+from collections.abc import Callable
 from enum import Enum
 
 import attrs
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from awfproxy.errors import AwfError
 from awfproxy.observe.metrics import Metrics
@@ -56,23 +57,54 @@ class AccessRecord:
 
 @attrs.frozen
 class AccessLine:
-    """The line's values by name. Observers write them in their own form, when they write: as text, this one.
+    """The line of an ended exchange. Observers write it in their own form, when they write."""
 
-    A log format of fifteen names would cost Twisted 25 µs to fill in, for every request.
-    """
+    provider: str
+    record: AccessRecord
+    outcome: Outcome
+    duration_ms: float
 
-    values: dict[str, str | int | float]
+    @property
+    def values(self) -> dict[str, str | int | float]:
+        """The line's values by name, in its order."""
+        record = self.record
+        return {
+            "request_id": printable(record.request_id),
+            "provider": self.provider,
+            "client": record.client,
+            "method": printable(record.method),
+            "path": printable(path_of(record.target))[:_MAX_PATH],
+            "status": record.status,
+            "outcome": self.outcome.value,
+            "error": "-" if record.error is None else record.error.code,
+            "request_bytes": record.request_bytes,
+            "response_bytes": record.response_bytes,
+            "duration_ms": self.duration_ms,
+            "tunnel": "-" if record.reused is None else "reused" if record.reused else "new",
+            "tunnel_ms": _milliseconds(record.started, record.acquired),
+            "head_ms": _milliseconds(record.started, record.head_at),
+            "provider_request_id": printable(record.provider_request_id) or "-",
+        }
 
     def __str__(self) -> str:
         return " ".join([f"{name}={value}" for name, value in self.values.items()])
 
 
-class AccessLog:
-    """Writes the lines of one provider and counts along."""
+ACCESS_EVENT = {"event": "request_complete", "log_level": LogLevel.info}
 
-    def __init__(self, provider: str, metrics: Metrics) -> None:
+
+def emit(line: AccessLine) -> None:
+    """The line as an event of Twisted's log."""
+    _log.info("{line}", event=ACCESS_EVENT["event"], line=line)
+
+
+class AccessLog:
+    """Makes the lines of one provider and counts along."""
+
+    def __init__(self, provider: str, metrics: Metrics, write: Callable[[AccessLine], None] = emit) -> None:
         self._provider = provider
         self._metrics = metrics
+        self._write = write
 
     def begun(self) -> None:
         """An exchange has begun: `ended` will come for it, once."""
@@ -84,32 +116,12 @@ class AccessLog:
         failed = record.status >= 500 or outcome in (Outcome.UPSTREAM_FAILED, Outcome.UPSTREAM_TRUNCATED)
         self._metrics.ended(failed, duration)
         error = record.error
-        request_id = printable(record.request_id)
-        line = AccessLine(
-            {
-                "request_id": request_id,
-                "provider": self._provider,
-                "client": record.client,
-                "method": printable(record.method),
-                "path": printable(path_of(record.target))[:_MAX_PATH],
-                "status": record.status,
-                "outcome": outcome.value,
-                "error": "-" if error is None else error.code,
-                "request_bytes": record.request_bytes,
-                "response_bytes": record.response_bytes,
-                "duration_ms": duration,
-                "tunnel": "-" if record.reused is None else "reused" if record.reused else "new",
-                "tunnel_ms": _milliseconds(record.started, record.acquired),
-                "head_ms": _milliseconds(record.started, record.head_at),
-                "provider_request_id": printable(record.provider_request_id) or "-",
-            }
-        )
-        _log.info("{line}", event="request_complete", line=line)
+        self._write(AccessLine(self._provider, record, outcome, duration))
         if error is not None and error.status >= 500:
             _log.warn(
                 "{request_id}: {hop} failed: {reason} {fix} ({detail})",
                 event="request_error",
-                request_id=request_id,
+                request_id=printable(record.request_id),
                 provider=self._provider,
                 hop=error.hop.value,
                 error=error.code,

@@ -5,13 +5,14 @@ written, so that no object can bring along what it holds; failures lose their lo
 """
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
 from twisted.logger import FileLogObserver, LogEvent, formatEvent, formatEventAsClassicLogText
 
-from awfproxy.observe.accesslog import AccessLine
+from awfproxy.observe.accesslog import ACCESS_EVENT, AccessLine, emit
 
 _PLAIN = (str, int, float, bool, type(None))
 # What Twisted adds to every event for observers of the old kind.
@@ -84,6 +85,28 @@ def _add_values(record: dict[str, object], event: LogEvent) -> None:
         record["stack"] = failure.getBriefTraceback()
 
 
-def observer(stream: TextIO, log_format: str) -> FileLogObserver:
-    """An observer that writes to `stream` in that format."""
-    return FileLogObserver(stream, json_lines() if log_format == "json" else text_lines())
+class LogWriter:
+    """The log of one process: Twisted's events by an observer, access lines straight to the same stream.
+
+    Twisted's log costs an event as much as parsing a request; so a line for each request goes past it. Until
+    `observer` has been asked for (under `--logger` or `--syslog` it never is), they go through it.
+    """
+
+    def __init__(self, log_format: str) -> None:
+        self._lines: Callable[[LogEvent], str | None] = json_lines() if log_format == "json" else text_lines()
+        self._stream: TextIO | None = None
+
+    def observer(self, stream: TextIO) -> FileLogObserver:
+        """An observer for Twisted's events; from now on access lines go to `stream` too."""
+        self._stream = stream
+        return FileLogObserver(stream, self._lines)
+
+    def access(self, line: AccessLine) -> None:
+        """Writes one access line."""
+        if self._stream is None:
+            emit(line)
+            return
+        text = self._lines({"log_time": time.time(), "line": line, **ACCESS_EVENT})
+        if text is not None:
+            self._stream.write(text)
+            self._stream.flush()

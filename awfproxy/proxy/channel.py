@@ -50,8 +50,7 @@ _EMPTY_HEAD = RequestHead(b"-", b"-", b"1.1", ())
 class Request:
     """One request on its channel: what a resource renders, and an exchange's `Downstream`.
 
-    For resources it offers the part of IRequest that a small page needs: `method`, `uri`, `path`,
-    `prepath`, `postpath`, and a body returned from `render`.
+    For resources it offers `method`, `uri`, and `answer` for a whole response.
     """
 
     def __init__(self, channel: "Channel", head: RequestHead, framing: Framing, record: AccessRecord) -> None:
@@ -69,10 +68,6 @@ class Request:
         self._channel = channel
         self._out_framing: Framing = NO_BODY
         self._out: list[bytes] = []
-        self.prepath: list[bytes] = []
-        self.postpath: list[bytes] = []
-        self.site: Any = None
-        self.sitepath: list[bytes] = []
 
     @property
     def method(self) -> bytes:
@@ -172,12 +167,11 @@ class ChannelSite(Interface):
     origin: Origin
     deadlines: Deadlines
     access_log: AccessLog
+    resource: Any
+    """Renders every request: a leaf, so that nothing is looked up on the hot path."""
 
     def new_request_id(self) -> bytes:
         """An id that no other request of this process has."""
-
-    def getResourceFor(self, request: Any) -> Any:
-        """The resource that renders the request (twisted.web.server.Site)."""
 
     def connection_made(self, channel: "Channel") -> None:
         """The channel has its client."""
@@ -352,7 +346,7 @@ class Channel(Protocol):
                 return
             self.closing_after = not self._held
         self.deadline = _EACH_SWEEP
-        self.site.getResourceFor(request).render(request)
+        self.site.resource.render(request)
         if self._half_closed:
             self._probe_client()
 

@@ -258,7 +258,7 @@ class UpstreamConnection(Protocol):
     def _finish(self, rest: bytes, trailers: Fields) -> None:
         sink, self._sink = self._sink, None
         self._body = None
-        if self._keep and self._uploaded and not rest and not self._stream.disconnecting:
+        if self._keep and self._uploaded and not rest:
             self._state = State.IDLE
             self._stream.resumeProducing()  # a paused one would hang the next request
             self._owner.connection_ended(self)

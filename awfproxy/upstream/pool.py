@@ -24,6 +24,8 @@ from awfproxy.upstream.connection import UpstreamConnection
 
 _CHECK_AFTER = 1.0
 """Seconds idle after which a tunnel is looked at before it is reused."""
+_SLOW = 1.0
+"""Seconds after which an attempt that no request waits for is not relied on by the next one."""
 _LINGER = 5.0
 _WARM_BACKOFF = 2.0
 _TICK = 1.0
@@ -53,9 +55,11 @@ class PoolStats:
 
 @attrs.define(eq=False)
 class _Attempt:
-    """A tunnel being opened; overtaken once one begun later has been ready first."""
+    """A tunnel being opened. Overtaken, so promised to no waiter: one begun later has been ready first, or
+    it is slow and the request it was begun for is gone."""
 
     number: int
+    begun: float
     overtaken: bool = False
     deferred: Deferred[None] | None = None
 
@@ -138,6 +142,7 @@ class Pool(Service):
         if connection is not None:
             waiter.tunnel_ready(connection)
             return
+        self._overtake_slow()
         # A retry waits in front: its request is older than the others'.
         place = _Place(waiter)
         if fresh:
@@ -174,7 +179,8 @@ class Pool(Service):
         now = self._sweep.seconds()
         while self._idle:
             connection = self._idle.pop()
-            if now - connection.idle_since < _CHECK_AFTER or connection.still_open():
+            fresh = now - connection.idle_since < _CHECK_AFTER
+            if connection.reusable and (fresh or connection.still_open()):
                 self._busy.add(connection)
                 return connection
             connection.close()
@@ -196,10 +202,22 @@ class Pool(Service):
 
     def _open_more(self) -> None:
         """As many attempts as there are waiters, within the limits."""
-        promised = sum(not attempt.overtaken for attempt in self._attempts.values())
+        promised = self._promised()
         while promised < len(self._waiting) and self._room():
             self._begin()
             promised += 1
+
+    def _promised(self) -> int:
+        return sum(not attempt.overtaken for attempt in self._attempts.values())
+
+    def _overtake_slow(self) -> None:
+        """What hangs and has nobody waiting for it any more shall not hold up the request that comes now."""
+        slow = self._sweep.seconds() - _SLOW
+        spare = self._promised() - len(self._waiting)
+        for attempt in self._attempts.values():
+            if spare > 0 and not attempt.overtaken and attempt.begun < slow:
+                attempt.overtaken = True
+                spare -= 1
 
     def _room(self) -> bool:
         tunnels = len(self._idle) + len(self._busy) + len(self._attempts)
@@ -207,7 +225,7 @@ class Pool(Service):
 
     def _begin(self) -> None:
         self._numbered += 1
-        attempt = _Attempt(self._numbered)
+        attempt = _Attempt(self._numbered, self._sweep.seconds())
         self._attempts[attempt.number] = attempt
         factory = Factory.forProtocol(lambda: UpstreamConnection(self, self._sweep.seconds()))
         factory.noisy = False
@@ -237,8 +255,7 @@ class Pool(Service):
             reason = InternalError(type(reason).__name__)
         self._warm_at = self._sweep.seconds() + _WARM_BACKOFF
         self._heard(reason)
-        promised = sum(not other.overtaken for other in self._attempts.values())
-        if self._waiting and promised < len(self._waiting):
+        if self._promised() < len(self._waiting):
             place = self._waiting[0]
             if reason.retryable and reason.status != 504 and not place.retried:
                 place.retried = True

@@ -33,24 +33,25 @@ def tokens(fields: Fields, name: bytes) -> list[bytes]:
     return [member for member in members if member]
 
 
-def _names(head: "_Head") -> frozenset[bytes]:
-    return frozenset([lower for lower, _, _ in head.fields])
-
-
 class _Head:
     """Looking up fields: a head is asked for a dozen names it mostly does not have."""
 
     __slots__ = ()
     fields: Fields
-    names: frozenset[bytes]
+    names: frozenset[bytes] | None
+    """The lower-case names, where the parser has gathered them."""
 
     def values(self, name: bytes) -> list[bytes]:
         """`values` of this head's fields."""
-        return values(self.fields, name) if name in self.names else []
+        if self.names is not None and name not in self.names:
+            return []
+        return values(self.fields, name)
 
     def tokens(self, name: bytes) -> list[bytes]:
         """`tokens` of this head's fields."""
-        return tokens(self.fields, name) if name in self.names else []
+        if self.names is not None and name not in self.names:
+            return []
+        return tokens(self.fields, name)
 
 
 @attrs.frozen
@@ -62,9 +63,7 @@ class RequestHead(_Head):
     version: bytes
     """b"1.1" or b"1.0"."""
     fields: Fields
-    names: frozenset[bytes] = attrs.field(
-        init=False, eq=False, repr=False, default=attrs.Factory(_names, takes_self=True)
-    )
+    names: frozenset[bytes] | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen
@@ -75,9 +74,7 @@ class ResponseHead(_Head):
     status: int
     reason: bytes
     fields: Fields
-    names: frozenset[bytes] = attrs.field(
-        init=False, eq=False, repr=False, default=attrs.Factory(_names, takes_self=True)
-    )
+    names: frozenset[bytes] | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def interim(self) -> bool:

@@ -334,7 +334,8 @@ class House:
             health=self.health,
             log=AccessLog("openai", self.metrics),
         )
-        pages = LocalPages(local_pages, "openai", "http://127.0.0.1:3128", self.health, self.metrics, self.pool)
+        squid = "http://127.0.0.1:3128"
+        pages = LocalPages(local_pages, "openai", squid, self.health, self.metrics, self.pool)
         self.site = ProxySite(
             resource or ReverseProxyResource(self.forwarding, pages.by_path()),
             reactor=self.loop,
@@ -422,7 +423,7 @@ def chunk(content):
 
 
 def responses(data):
-    """The statuses of the responses in `data`, each of known length: (status, fields in lower case, content)."""
+    """The responses in `data`, each of known length, as (status, fields in lower case, content)."""
     found = []
     while data:
         head, _, data = data.partition(b"\r\n\r\n")

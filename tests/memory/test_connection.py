@@ -118,14 +118,15 @@ def test_a_response_to_head_has_no_body(tunnel, framing):
 
 def test_interim_responses_are_relayed_before_the_final_one(tunnel):
     sink = tunnel.ask()
-    tunnel.wire.deliver(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + answer())
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    tunnel.wire.deliver(b"HTTP/1.1 100 Continue\r\n\r\n" + hints + answer())
     assert sink.story == [100, 103, 200, "end"]
     assert tunnel.connection.reusable
 
 
 def test_101_unasked_is_an_error(tunnel):
     sink = tunnel.ask()
-    tunnel.wire.deliver(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nframes")
+    tunnel.wire.deliver(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nframes")
     assert sink.story == [OriginUnexpectedUpgrade]
     assert tunnel.wire.aborted
 

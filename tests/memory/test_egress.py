@@ -145,7 +145,7 @@ def test_the_end_of_the_tunnel_reaches_who_is_inside(asking, end, reason):
         ),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", EgressDenied, "CONNECT was answered 403"),
         (
-            b"HTTP/1.1 407 Auth\r\nProxy-Authenticate: Basic realm=x\r\nx-squid-error: ERR_CACHE_ACCESS_DENIED 0\r\n\r\n",
+            b"HTTP/1.1 407 Auth\r\nx-squid-error: ERR_CACHE_ACCESS_DENIED 0\r\nVia: x\r\n\r\n",
             EgressAuthRequired,
             "CONNECT was answered 407, ERR_CACHE_ACCESS_DENIED",
         ),
@@ -156,7 +156,7 @@ def test_the_end_of_the_tunnel_reaches_who_is_inside(asking, end, reason):
         ),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", EgressFailed, "CONNECT was answered 502"),
         (b"HTTP/1.1 504 Gateway Timeout\r\n\r\n", EgressFailed, "CONNECT was answered 504"),
-        (b"HTTP/1.1 302 Found\r\nLocation: http://x/\r\n\r\n", EgressProtocolError, "CONNECT was answered 302"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n", EgressProtocolError, "CONNECT was answered 302"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", EgressProtocolError, "CONNECT was answered 400"),
         (b"HTTP/1.1 100 Continue\r\n\r\n", EgressProtocolError, "CONNECT was answered 100"),
         (b"220 mail.test ESMTP\r\n\r\n", EgressProtocolError, "not an HTTP answer"),

@@ -1,6 +1,7 @@
 """One request and its response across both sides: deadlines, truncation, retries, and always one line."""
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from awfproxy.errors import EgressDenied, EgressTimeout, EgressUnreachable
 from awfproxy.settings import Deadlines, PoolLimits
@@ -423,8 +424,6 @@ def ends(house, client):
 
 
 def drained(house):
-    from twisted.internet.defer import Deferred
-
     done = Deferred.fromCoroutine(house.site.drain(5.0))
     house.wait(8)
     assert done.called

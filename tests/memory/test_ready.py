@@ -1,4 +1,4 @@
-"""The whole way out: TCP, CONNECT and TLS as one connect, each failure with its own error, under deadlines."""
+"""The whole way out: TCP, CONNECT and TLS as one connect, each failure with its own error and deadline."""
 
 import gc
 

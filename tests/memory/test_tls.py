@@ -2,10 +2,12 @@
 
 import gc
 import ssl
+from contextlib import suppress
 
 import pytest
 from twisted.internet import error
 from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
 
 from awfproxy.errors import (
     ConfigError,
@@ -16,6 +18,8 @@ from awfproxy.errors import (
 )
 from awfproxy.net.tls import ClientTls, TlsConnection
 from awfproxy.upstream.connection import UpstreamConnection
+from awfproxy.wire.framing import NO_BODY
+from awfproxy.wire.message import RequestHead, field
 from tests.kit.certificates import Authority
 from tests.memory.peers import Loop, Wire, answer
 from tests.memory.test_connection import Owner, Sink
@@ -86,10 +90,8 @@ class Server:
 
     def close_notify(self, wire=None):
         """Ends in TLS; the bytes are returned instead where there is no wire to send them on."""
-        try:
+        with suppress(ssl.SSLWantReadError):
             self._tls.unwrap()
-        except ssl.SSLWantReadError:
-            pass
         if wire is None:
             return self._out.read()
         self.flush(wire)
@@ -245,7 +247,7 @@ def test_a_client_certificate_is_never_asked_into_silence(options, authority):
     assert isinstance(shaken.problem, TlsProtocolError)
 
 
-@pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"220 mail.test ESMTP\r\n", b"\0" * 100])
+@pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad\r\n\r\n", b"220 mail.test ESMTP\r\n", b"\0" * 100])
 def test_a_peer_without_tls_is_refused(options, data):
     application = Application()
     tls = TlsConnection(options, application)
@@ -314,14 +316,8 @@ def test_a_reset_after_close_notify_is_still_an_orderly_end(options, context):
     shaken.wire.take(0)
     shaken.server.close_notify(shaken.wire)
     assert shaken.application.lost is None
-    shaken.wire.connectionLost(_lost())
+    shaken.wire.connectionLost(Failure(error.ConnectionLost()))
     assert shaken.application.lost is error.ConnectionDone
-
-
-def _lost():
-    from twisted.python.failure import Failure
-
-    return Failure(error.ConnectionLost())
 
 
 def test_a_record_that_was_tampered_with_is_a_cut(options, context):
@@ -361,13 +357,8 @@ def upstream(options, context):
 
 
 def ask(shaken, connection):
-    from awfproxy.wire.framing import NO_BODY
-    from awfproxy.wire.message import RequestHead, field
-
     sink = Sink()
-    connection.send(
-        RequestHead(b"GET", b"/", b"1.1", (field(b"Host", b"x"),)), NO_BODY, b"", True, sink
-    )
+    connection.send(RequestHead(b"GET", b"/", b"1.1", (field(b"Host", b"x"),)), NO_BODY, b"", True, sink)
     shaken.settle()
     return sink
 
@@ -399,7 +390,8 @@ def test_an_until_close_response_is_complete_only_with_close_notify(options, con
     shaken.server.send(shaken.wire, b"HTTP/1.1 200 OK\r\n\r\nto the end")
     if orderly:
         shaken.server.close_notify(shaken.wire)
-    shaken.wire.finish() if shaken.wire.lost is None else None
+    if shaken.wire.lost is None:
+        shaken.wire.finish()
     assert sink.content == b"to the end"
     assert getattr(sink.story[-1], "__name__", sink.story[-1]) == told
 

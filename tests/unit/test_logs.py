@@ -10,7 +10,7 @@ from twisted.logger import LogEvent, Logger, LogLevel
 from twisted.python.failure import Failure
 
 from awfproxy.credentials.secret import Secret
-from awfproxy.observe.logs import json_lines, observer
+from awfproxy.observe.logs import LogWriter, json_lines
 from tests.kit.canary import Watch
 
 
@@ -51,14 +51,18 @@ def test_only_plain_values_are_written(value: object) -> None:
 
 @attrs.frozen
 class Holder:
-    key: str
+    key: bytes
 
 
 def test_an_object_brings_nothing_along(canary: str) -> None:
     watch = Watch(canary)
     secret = Secret(canary.encode())
     event = event_of(
-        "about {secret}", secret=secret, holder=Holder(canary), raw=canary.encode(), nested=[canary]
+        "about {secret}",
+        secret=secret,
+        holder=Holder(canary.encode()),
+        raw=canary.encode(),
+        nested=[canary.encode()],
     )
     watch.add("line", json_lines()(event))
     assert watch.findings() == []
@@ -106,7 +110,7 @@ def test_event_without_anything_is_still_one_line() -> None:
 
 
 def fail_with(key: str) -> Failure:
-    held = {"key": key}
+    held = {"key": key.encode()}  # bytes: the canary as text does not show itself
     try:
         raise ValueError(f"{len(held)} held")
     except ValueError:
@@ -125,7 +129,7 @@ def test_failure_is_written_without_its_locals(canary: str) -> None:
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_failure_shows_no_local_in_either_form(log_format: str, canary: str) -> None:
     stream = StringIO()
-    observer(stream, log_format)(event_of("it failed", log_failure=fail_with(canary)))
+    LogWriter(log_format).observer(stream)(event_of("it failed", log_failure=fail_with(canary)))
     assert "it failed" in stream.getvalue()
     watch = Watch(canary)
     watch.add("line", stream.getvalue())
@@ -135,7 +139,7 @@ def test_failure_shows_no_local_in_either_form(log_format: str, canary: str) -> 
 @pytest.mark.parametrize("bad", ["\n", "\r\n", '\n{"event":"x"}'])
 def test_text_form_never_begins_a_line_with_what_it_was_given(bad: str) -> None:
     stream = StringIO()
-    observer(stream, "text")(event_of("{value}", value=f"a{bad}2026-11-23T18:00:00.000Z [access] forged"))
+    LogWriter("text").observer(stream)(event_of("{value}", value=f"a{bad}2026-11-23T18:00:00.000Z [access] forged"))
     first, *others = stream.getvalue().splitlines()
     assert "[test#info] a" in first
     assert all(line.startswith("\t") for line in others)

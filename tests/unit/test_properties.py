@@ -125,6 +125,10 @@ INTERESTING = (
 )  # fmt: skip
 
 
+# Without what would be a trailer for framing: h11 refuses some, and ours are taken out later.
+NO_FIELDS = tuple(each for each in INTERESTING if b"-" not in each or each == b"-")
+
+
 @st.composite
 def mutated_heads(draw: st.DrawFn) -> bytes:
     """A valid head with up to four edits: something put in, taken out, written over, or doubled."""
@@ -226,7 +230,7 @@ def test_coding_that_was_tampered_with_is_refused_or_read_as_h11_reads_it(
     raw = b"".join(map(encode_chunk, chunks)) + encode_end()
     begin = data.draw(st.integers(0, len(raw)))
     end = data.draw(st.integers(begin, min(len(raw), begin + 3)))
-    raw = raw[:begin] + data.draw(st.sampled_from([*INTERESTING, b""])) + raw[end:]
+    raw = raw[:begin] + data.draw(st.sampled_from([*NO_FIELDS, b""])) + raw[end:]
     whole, pieces = [raw], data.draw(cut(raw))
     results = []
     for each in (whole, pieces):
