@@ -63,6 +63,10 @@ class _Kind(Enum):
     SUBPROTOCOL = "subprotocol"
 
 
+_LONGEST = 64
+# Longer than every name that `_kind` knows: of longer ones so much says as much, and fills no memory.
+
+
 @lru_cache(maxsize=1024)
 def _kind(name: bytes, credential_field: bytes) -> _Kind:
     """By lower-case name. Clients send the same few names again and again."""
@@ -101,7 +105,7 @@ def prepare_request(
     host_placed = framing_placed = False
     for item in head.fields:
         lower = item[0]
-        kind = _kind(lower, provider.field)
+        kind = _kind(lower[:_LONGEST], provider.field)
         if kind is _Kind.KEEP:
             if lower not in nominated:
                 fields.append(item)
@@ -130,7 +134,8 @@ def prepare_trailers(trailers: Fields, provider: Provider) -> Fields:
     return tuple(
         item
         for item in trailers
-        if item[0].replace(b"_", b"-") not in _NO_TRAILER and _kind(item[0], provider.field) is _Kind.KEEP
+        if item[0].replace(b"_", b"-") not in _NO_TRAILER
+        and _kind(item[0][:_LONGEST], provider.field) is _Kind.KEEP
     )
 
 

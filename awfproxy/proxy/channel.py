@@ -17,7 +17,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from awfproxy.credentials.injector import prepare_response
 from awfproxy.errors import (
     AwfError,
     ClientError,
@@ -28,13 +27,11 @@ from awfproxy.errors import (
 from awfproxy.net.deadlines import NEVER, Sweep
 from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
 from awfproxy.providers.provider import Provider
-from awfproxy.proxy.admission import admit, persistent
-from awfproxy.proxy.exchange import Exchange
-from awfproxy.proxy.responses import error_response, own_response
+from awfproxy.proxy.admission import admit
+from awfproxy.proxy.request import Request
 from awfproxy.settings import Deadlines
-from awfproxy.wire.chunked import encode_chunk, encode_end
-from awfproxy.wire.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, BodyReader, Framing, body_reader
-from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_response
+from awfproxy.wire.framing import NO_BODY, BodyReader, body_reader
+from awfproxy.wire.message import RequestHead
 from awfproxy.wire.parser import RequestHeadReader
 from awfproxy.wire.target import Origin
 
@@ -45,110 +42,6 @@ _LINGER = 2.0
 """Seconds in which a client that still sends may read our last response, from when all of it has left."""
 _REQUEST_ID = re.compile(rb"[\w.-]{1,128}")
 _EMPTY_HEAD = RequestHead(b"-", b"-", b"1.1", ())
-
-
-class Request:
-    """One request on its channel: what a resource renders, and an exchange's `Downstream`.
-
-    For resources it offers `method`, `uri`, and `answer` for a whole response.
-    """
-
-    def __init__(self, channel: "Channel", head: RequestHead, framing: Framing, record: AccessRecord) -> None:
-        self.head = head
-        self.framing = framing
-        self.record = record
-        self.exchange: Exchange | None = None
-        self.persistent = persistent(head)
-        self.response_begun = False
-        self.content = b""
-        """What of the body came with the head."""
-        self.complete = True
-        """The body has ended; with `trailers`."""
-        self.trailers: Fields = ()
-        self._channel = channel
-        self._out_framing: Framing = NO_BODY
-        self._out: list[bytes] = []
-
-    @property
-    def method(self) -> bytes:
-        return self.head.method
-
-    @property
-    def uri(self) -> bytes:
-        return self.head.target
-
-    # --- for resources ---------------------------------------------------------------------------
-
-    def answer(self, status: int, fields: Fields, content: bytes) -> None:
-        """A whole response of our own (local pages)."""
-        self.response_begun = True
-        self._channel.write(
-            own_response(status, fields, content, self.record.request_id, self._connection(), self.method)
-        )
-        self._channel.request_finished(self)
-
-    # --- Downstream ------------------------------------------------------------------------------
-
-    def now(self) -> float:
-        return self._channel.seconds()
-
-    def write_interim(self, head: ResponseHead) -> None:
-        if self.head.version == b"1.1":  # RFC 9110 15.2: HTTP/1.0 has no 1xx
-            self._channel.write(serialise_response(head))
-
-    def write_head(self, head: ResponseHead, framing: Framing) -> None:
-        self.response_begun = True
-        self._out_framing = framing
-        if framing == UNTIL_CLOSE:
-            self.persistent = False
-        prepared = prepare_response(head, framing, self.record.request_id, self._connection())
-        self._out.append(serialise_response(prepared))
-
-    def write_body(self, content: bytes) -> None:
-        self._out.append(encode_chunk(content) if self._out_framing == CHUNKED else content)
-
-    def flush(self) -> None:
-        # One send for what came in one read: a send costs as much as all our parsing.
-        if self._out:
-            out, self._out = self._out, []
-            self._channel.write(b"".join(out))
-
-    def finish(self, trailers: Fields) -> None:
-        if self._out_framing == CHUNKED:
-            self._out.append(encode_end(trailers))
-        self.flush()
-        self._channel.request_finished(self)
-
-    def refuse(self, error: AwfError) -> None:
-        self.response_begun = True
-        if not self.complete or error.status == 408:
-            self.persistent = False
-        self._channel.write(
-            error_response(
-                error, self._channel.site.provider, self.record.request_id, self._connection(), self.method
-            )
-        )
-        self._channel.request_finished(self)
-
-    def abort(self) -> None:
-        self.flush()
-        self._channel.abort()
-
-    def has_its_answer(self) -> bool:
-        """The protocol's end marker has gone to the client: it may leave now, and lose nothing."""
-        return self.exchange is not None and self.exchange.end_marker_seen
-
-    def pause_upload(self) -> None:
-        self._channel.pause_reading()
-
-    def resume_upload(self) -> None:
-        self._channel.resume_reading()
-
-    def _connection(self) -> bytes | None:
-        if not self.persistent or self._channel.closing_after:
-            self.persistent = False
-            return b"close"
-        return b"keep-alive" if self.head.version == b"1.0" else None
 
 
 class _State(Enum):
@@ -216,7 +109,6 @@ class Channel(Protocol):
 
     def connectionMade(self) -> None:
         site = self.site
-        self.seconds = site.sweep.seconds
         if ITCPTransport.providedBy(self._stream):
             self._stream.setTcpNoDelay(True)
         peer, host = self._stream.getPeer(), self._stream.getHost()
@@ -417,6 +309,15 @@ class Channel(Protocol):
         self._request.refuse(error)
 
     # --- for requests ----------------------------------------------------------------------------
+
+    @property
+    def provider(self) -> Provider:
+        """Whose API this is, for errors in its style."""
+        return self.site.provider
+
+    def seconds(self) -> float:
+        """The reactor's seconds."""
+        return self.site.sweep.seconds()
 
     def write(self, data: bytes) -> None:
         """Sends to the client, now."""

@@ -6,9 +6,9 @@ from typing import Any
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from awfproxy.proxy.channel import Request
 from awfproxy.proxy.exchange import Exchange, Forwarding
 from awfproxy.proxy.pages import JSON_FIELDS, Page
+from awfproxy.proxy.request import Request
 from awfproxy.wire.target import path_of
 
 

@@ -1,6 +1,7 @@
 """Heads between the two sides: what is taken off, what is put in, and that all else is left as it is."""
 
 import itertools
+import tracemalloc
 
 import attrs
 import pytest
@@ -190,6 +191,22 @@ def test_key_on_a_second_line_of_subprotocols_goes() -> None:
     name = b"Sec-WebSocket-Protocol"
     after = prepared((name, b"realtime"), (name, b"openai-insecure-api-key." + CLIENTS))
     assert after == [HOST, (name, b"realtime"), KEY]
+
+
+def test_long_names_are_judged_right_and_not_held_in_memory() -> None:
+    long = b"x" * 60000
+    assert prepared((b"x-forwarded-" + long, CLIENTS), (b"cookie" + long, b"1")) == [
+        HOST,
+        (b"cookie" + long, b"1"),
+        KEY,
+    ]
+    tracemalloc.start()
+    try:
+        for number in range(1100):
+            prepared((b"%d" % number + long, b"1"))
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 # --- requests: Host and framing ---------------------------------------------------------------------

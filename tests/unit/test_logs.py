@@ -139,7 +139,8 @@ def test_failure_shows_no_local_in_either_form(log_format: str, canary: str) -> 
 @pytest.mark.parametrize("bad", ["\n", "\r\n", '\n{"event":"x"}'])
 def test_text_form_never_begins_a_line_with_what_it_was_given(bad: str) -> None:
     stream = StringIO()
-    LogWriter("text").observer(stream)(event_of("{value}", value=f"a{bad}2026-11-23T18:00:00.000Z [access] forged"))
+    event = event_of("{value}", value=f"a{bad}2026-11-23T18:00:00.000Z [access] forged")
+    LogWriter("text").observer(stream)(event)
     first, *others = stream.getvalue().splitlines()
     assert "[test#info] a" in first
     assert all(line.startswith("\t") for line in others)

@@ -1,0 +1,50 @@
+"""The pages in docs/ agree with the code that they describe."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from awfproxy.credentials.injector import HOP_BY_HOP, STRIPPED
+from awfproxy.observe.accesslog import Outcome
+from awfproxy.options import OPTIONS, Option
+from awfproxy.providers.openai import OPENAI
+from awfproxy.service.exit import ExitCode
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def row(option: Option) -> str:
+    shared = ", ".join(f"`{name}`" for name in option.shared_variables(OPENAI))
+    default = f"`{option.default}`" if option.default else ""
+    text = option.help + (" May be repeated." if option.repeatable else "")
+    return f"| `{option.flag} {option.metavar}` | {default} | {shared} | {text} |"
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_each_option_has_its_row(option: Option) -> None:
+    assert row(option) in page("docs/configuration.md").splitlines()
+
+
+def test_no_row_is_about_an_option_that_is_gone() -> None:
+    rows = re.findall(r"^\| `--.*$", page("docs/configuration.md"), re.MULTILINE)
+    assert rows == [row(option) for option in OPTIONS]
+
+
+@pytest.mark.parametrize("code", ExitCode, ids=lambda code: code.name)
+def test_each_exit_code_is_in_the_readme(code: ExitCode) -> None:
+    assert re.search(rf"^\| {int(code)} \|", page("README.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", [*STRIPPED, *HOP_BY_HOP], ids=lambda name: name.decode())
+def test_each_removed_field_is_named(name: bytes) -> None:
+    assert f"`{name.decode()}`" in page("docs/forwarding.md")
+
+
+@pytest.mark.parametrize("outcome", Outcome, ids=lambda outcome: outcome.name)
+def test_each_outcome_is_explained(outcome: Outcome) -> None:
+    assert f"`{outcome.value}`" in page("docs/forwarding.md")
