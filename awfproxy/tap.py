@@ -121,6 +121,7 @@ def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str], 
     exit_status = ExitStatus()
     sweep = Sweep(reactor)
     hub = Hub(reactor)
+    writer.gather(sweep)
     health = Health(time.time, settings.probe is not Probe.OFF)
     metrics = Metrics()
     tls = ClientTls(settings.origin.host, settings.roots_file, settings.extra_ca_files)

@@ -12,6 +12,7 @@ from typing import TextIO
 
 from twisted.logger import FileLogObserver, LogEvent, formatEvent, formatEventAsClassicLogText
 
+from awfproxy.net.deadlines import INTERVAL, NEVER, Sweep
 from awfproxy.observe.accesslog import ACCESS_EVENT, AccessLine, emit
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -88,25 +89,50 @@ def _add_values(record: dict[str, object], event: LogEvent) -> None:
 class LogWriter:
     """The log of one process: Twisted's events by an observer, access lines straight to the same stream.
 
-    Twisted's log costs an event as much as parsing a request; so a line for each request goes past it. Until
-    `observer` has been asked for (under `--logger` or `--syslog` it never is), they go through it.
+    An event of Twisted's log, and a write to the stream, each cost as much as parsing a request. So access
+    lines go past the one and are gathered for the other: for `INTERVAL` seconds, or until anything else is
+    logged. Until `observer` has been asked for (under `--logger` or `--syslog` it never is) they are events.
     """
 
     def __init__(self, log_format: str) -> None:
         self._lines: Callable[[LogEvent], str | None] = json_lines() if log_format == "json" else text_lines()
         self._stream: TextIO | None = None
+        self._sweep: Sweep | None = None
+        self._gathered: list[str] = []
+        self.deadline = NEVER
 
     def observer(self, stream: TextIO) -> FileLogObserver:
         """An observer for Twisted's events; from now on access lines go to `stream` too."""
         self._stream = stream
-        return FileLogObserver(stream, self._lines)
+        return FileLogObserver(stream, self._line_after_gathered)
+
+    def gather(self, sweep: Sweep) -> None:
+        """From now on access lines may wait for others; before, each is written at once."""
+        self._sweep = sweep
 
     def access(self, line: AccessLine) -> None:
         """Writes one access line."""
         if self._stream is None:
             emit(line)
             return
-        text = self._lines({"log_time": time.time(), "line": line, **ACCESS_EVENT})
-        if text is not None:
-            self._stream.write(text)
+        self._gathered.append(self._lines({"log_time": time.time(), "line": line, **ACCESS_EVENT}) or "")
+        if self._sweep is None:
+            self.deadline_passed()
+        elif len(self._gathered) == 1:
+            self.deadline = self._sweep.seconds() + INTERVAL
+            self._sweep.add(self)
+
+    def deadline_passed(self) -> None:
+        """Writes what has been gathered."""
+        if self._sweep is not None:
+            self._sweep.discard(self)
+        gathered, self._gathered = self._gathered, []
+        if self._stream is not None and gathered:
+            self._stream.write("".join(gathered))
             self._stream.flush()
+
+    def _line_after_gathered(self, event: LogEvent) -> str | None:
+        """Each event's line comes after the access lines before it."""
+        if self._gathered:
+            self.deadline_passed()
+        return self._lines(event)

@@ -109,6 +109,7 @@ class Channel(Protocol):
 
     def connectionMade(self) -> None:
         site = self.site
+        self.seconds = site.sweep.seconds
         if ITCPTransport.providedBy(self._stream):
             self._stream.setTcpNoDelay(True)
         peer, host = self._stream.getPeer(), self._stream.getHost()
@@ -314,10 +315,6 @@ class Channel(Protocol):
     def provider(self) -> Provider:
         """Whose API this is, for errors in its style."""
         return self.site.provider
-
-    def seconds(self) -> float:
-        """The reactor's seconds."""
-        return self.site.sweep.seconds()
 
     def write(self, data: bytes) -> None:
         """Sends to the client, now."""

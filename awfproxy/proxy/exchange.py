@@ -5,6 +5,7 @@ a full client pauses the upstream connection, a full upstream pauses the client;
 the first piece of content that came with the head.
 """
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol as Interface
 
@@ -57,9 +58,8 @@ class Downstream(Interface):
     head: RequestHead
     framing: Framing
     record: AccessRecord
-
-    def now(self) -> float:
-        """The reactor's seconds."""
+    now: Callable[[], float]
+    """The reactor's seconds."""
 
     def write_interim(self, head: ResponseHead) -> None:
         """Relays a 1xx."""

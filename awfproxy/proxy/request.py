@@ -1,8 +1,9 @@
 """One request on its connection: what a resource renders, and an exchange's side towards the client."""
 
+from collections.abc import Callable
 from typing import Protocol as Interface
 
-from awfproxy.credentials.injector import prepare_response
+from awfproxy.credentials.injector import prepare_interim, prepare_response, prepare_response_trailers
 from awfproxy.errors import AwfError
 from awfproxy.observe.accesslog import AccessRecord
 from awfproxy.providers.provider import Provider
@@ -17,6 +18,9 @@ from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_r
 class ClientConnection(Interface):
     """The channel, as its requests see it."""
 
+    seconds: Callable[[], float]
+    """The reactor's seconds."""
+
     @property
     def closing_after(self) -> bool:
         """The connection closes after the current response."""
@@ -24,9 +28,6 @@ class ClientConnection(Interface):
     @property
     def provider(self) -> Provider:
         """Whose API this is, for errors in its style."""
-
-    def seconds(self) -> float:
-        """The reactor's seconds."""
 
     def write(self, data: bytes) -> None:
         """Sends to the client, now."""
@@ -65,6 +66,7 @@ class Request:
         """The body has ended; with `trailers`."""
         self.trailers: Fields = ()
         self._channel = channel
+        self.now = channel.seconds
         self._out_framing: Framing = NO_BODY
         self._out: list[bytes] = []
 
@@ -88,12 +90,9 @@ class Request:
 
     # --- Downstream ------------------------------------------------------------------------------
 
-    def now(self) -> float:
-        return self._channel.seconds()
-
     def write_interim(self, head: ResponseHead) -> None:
         if self.head.version == b"1.1":  # RFC 9110 15.2: HTTP/1.0 has no 1xx
-            self._channel.write(serialise_response(head))
+            self._channel.write(serialise_response(prepare_interim(head)))
 
     def write_head(self, head: ResponseHead, framing: Framing) -> None:
         self.response_begun = True
@@ -114,7 +113,7 @@ class Request:
 
     def finish(self, trailers: Fields) -> None:
         if self._out_framing == CHUNKED:
-            self._out.append(encode_end(trailers))
+            self._out.append(encode_end(prepare_response_trailers(trailers)))
         self.flush()
         self._channel.request_finished(self)
 
