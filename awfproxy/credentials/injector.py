@@ -140,7 +140,7 @@ def prepare_trailers(trailers: Fields, provider: Provider) -> Fields:
 
 
 def _framing_field(framing: Framing, received: Field) -> list[Field]:
-    if framing == CHUNKED:
+    if framing is CHUNKED:
         return [_CHUNKED_FIELD]
     octets = framing.octets if isinstance(framing, Length) else 0
     name = received[1] if received[0] == b"content-length" else b"Content-Length"
@@ -149,7 +149,7 @@ def _framing_field(framing: Framing, received: Field) -> list[Field]:
 
 def client_framing(framing: Framing, version: bytes) -> Framing:
     """How a response with that framing upstream is framed towards a client of that version."""
-    if framing in (CHUNKED, UNTIL_CLOSE):
+    if framing is CHUNKED or framing is UNTIL_CLOSE:
         return CHUNKED if version == b"1.1" else UNTIL_CLOSE
     return framing
 
@@ -164,7 +164,7 @@ def prepare_response(
     """
     nominated = head.tokens(b"connection")
     fields: list[Field] = []
-    wants_chunked = framing == CHUNKED
+    wants_chunked = framing is CHUNKED
     for item in head.fields:
         lower = item[0]
         if lower == b"transfer-encoding" and wants_chunked:

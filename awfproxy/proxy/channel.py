@@ -219,7 +219,7 @@ class Channel(Protocol):
             self._refuse(head, record, error)
             return
         request = self._request = Request(self, admitted.head, admitted.framing, record)
-        if admitted.framing == NO_BODY:
+        if admitted.framing is NO_BODY:
             self._state = _State.ANSWERING
             if rest:
                 self._hold(rest)

@@ -340,7 +340,7 @@ class Exchange:
             and not connection.answered
             and not self._sent_body
             and self._body_complete
-            and self._client.framing == NO_BODY
+            and self._client.framing is NO_BODY
             and self._client.head.method in _IDEMPOTENT
         )
 

@@ -97,13 +97,13 @@ class Request:
     def write_head(self, head: ResponseHead, framing: Framing) -> None:
         self.response_begun = True
         self._out_framing = framing
-        if framing == UNTIL_CLOSE:
+        if framing is UNTIL_CLOSE:
             self.persistent = False
         prepared = prepare_response(head, framing, self.record.request_id, self._connection())
         self._out.append(serialise_response(prepared))
 
     def write_body(self, content: bytes) -> None:
-        self._out.append(encode_chunk(content) if self._out_framing == CHUNKED else content)
+        self._out.append(encode_chunk(content) if self._out_framing is CHUNKED else content)
 
     def flush(self) -> None:
         # One send for what came in one read: a send costs as much as all our parsing.
@@ -112,7 +112,7 @@ class Request:
             self._channel.write(b"".join(out))
 
     def finish(self, trailers: Fields) -> None:
-        if self._out_framing == CHUNKED:
+        if self._out_framing is CHUNKED:
             self._out.append(encode_end(prepare_response_trailers(trailers)))
         self.flush()
         self._channel.request_finished(self)

@@ -124,8 +124,8 @@ class UpstreamConnection(Protocol):
         self.requests += 1
         data = serialise_request(head)
         if content:
-            data += encode_chunk(content) if framing == CHUNKED else content
-        if complete and framing == CHUNKED:
+            data += encode_chunk(content) if framing is CHUNKED else content
+        if complete and framing is CHUNKED:
             data += encode_end()
         self._write(data)
         if self._full:
@@ -134,12 +134,12 @@ class UpstreamConnection(Protocol):
     def write(self, content: bytes) -> None:
         """More of the request's body."""
         if self._state is not State.CLOSED and content:
-            self._write(encode_chunk(content) if self._request_framing == CHUNKED else content)
+            self._write(encode_chunk(content) if self._request_framing is CHUNKED else content)
 
     def end(self, trailers: Fields) -> None:
         """The request's body is complete."""
         self._uploaded = True
-        if self._state is not State.CLOSED and self._request_framing == CHUNKED:
+        if self._state is not State.CLOSED and self._request_framing is CHUNKED:
             self._write(encode_end(trailers))
 
     def abort(self) -> None:
@@ -233,7 +233,7 @@ class UpstreamConnection(Protocol):
             sink.interim(head)
             return rest
         framing = response_framing(self._method, head)
-        self._until_close = framing == UNTIL_CLOSE
+        self._until_close = framing is UNTIL_CLOSE
         self._keep = (
             head.version == b"1.1" and not self._until_close and b"close" not in head.tokens(b"connection")
         )

@@ -1,0 +1,284 @@
+"""Both ends of a connection on the real reactor: ours with a protocol that notes all, the peer's a bare socket."""
+
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol, IReadDescriptor, IWriteDescriptor
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from awfproxy.net.hub import Hub
+from awfproxy.net.transport import StreamTransport
+
+DEADLINE = 20.0
+"""Seconds after which what should have happened has not."""
+KINDS = ("reactor", "hub")
+"""Who watches our sockets: either must do."""
+
+
+def watched_by(kind: str) -> Iterator[Any]:
+    """The reactor itself, or a hub of its own, which must have let go of everything afterwards."""
+    from twisted.internet import reactor
+
+    if kind == "reactor":
+        yield reactor
+        return
+    hub = Hub(reactor)
+    yield hub
+    assert hub.fileno() == -1, "the hub still watches something"
+
+
+async def turns(count: int = 3) -> None:
+    """As many turns of the reactor, so that whatever was going to happen at once has."""
+    from twisted.internet import reactor
+
+    for _ in range(count):
+        await deferLater(reactor, 0)
+
+
+class Recorder(Protocol):
+    """Notes what its transport tells it; `made`, `received`, `lost`, ... = what to do then, after the noting."""
+
+    def __init__(self, **then: Callable[..., object]) -> None:
+        self.events: list[str] = []
+        self.data = bytearray()
+        self.reason: Failure | None = None
+        self._then = then
+        self._waiting: list[Deferred[None]] = []
+
+    def note(self, event: str, *arguments: object) -> None:
+        from twisted.internet import reactor
+
+        self.events.append(event)
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:  # not from inside this call, which is the transport's
+            reactor.callLater(0, each.callback, None)
+        if event in self._then:
+            self._then[event](self, *arguments)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        from twisted.internet import reactor
+
+        while not condition():
+            changed: Deferred[None] = Deferred()
+            self._waiting.append(changed)
+            await changed.addTimeout(DEADLINE, reactor)
+
+    async def gets(self, count: int) -> bytes:
+        """What was received, once it is that much."""
+        await self.until(lambda: len(self.data) >= count)
+        return bytes(self.data)
+
+    async def ends(self) -> type[BaseException]:
+        """The kind of reason for which the connection was lost."""
+        await self.until(lambda: self.reason)
+        await turns()
+        assert self.events.count("lost") == 1
+        assert self.events[-1] == "lost"
+        assert self.reason is not None
+        assert self.reason.type is not None
+        return self.reason.type
+
+    def connectionMade(self) -> None:
+        self.note("made")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+        self.note("received", data)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        self.reason = reason
+        self.note("lost", reason)
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfCloser(Recorder):
+    """One that goes on when a single direction ends."""
+
+    def readConnectionLost(self) -> None:
+        self.note("read ended")
+
+    def writeConnectionLost(self) -> None:
+        self.note("write ended")
+
+
+class Producer:
+    """Notes what its consumer asks of it, and what `resumed` does then."""
+
+    def __init__(self, resumed: Callable[[], object] = lambda: None) -> None:
+        self.asked: list[str] = []
+        self._resumed = resumed
+
+    def pauseProducing(self) -> None:
+        self.asked.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.asked.append("resume")
+        self._resumed()
+
+    def stopProducing(self) -> None:
+        self.asked.append("stop")
+
+
+@implementer(IReadDescriptor, IWriteDescriptor)
+class _Ready:
+    """Fires once the socket can be read or written, or has ended."""
+
+    def __init__(self, reactor: Any, sock: socket.socket, to_write: bool) -> None:
+        self._reactor, self._socket = reactor, sock
+        self.fired: Deferred[None] = Deferred(lambda _: self._leave())
+        (reactor.addWriter if to_write else reactor.addReader)(self)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "peer"
+
+    def _leave(self) -> None:
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+
+    def doRead(self) -> None:
+        self._leave()
+        self.fired.callback(None)
+
+    doWrite = doRead
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.doRead()
+
+
+class Peer:
+    """The other end: it reads and writes only when it is told to."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+
+    async def _ready(self, to_write: bool = False) -> None:
+        from twisted.internet import reactor
+
+        await _Ready(reactor, self.sock, to_write).fired.addTimeout(DEADLINE, reactor)
+
+    async def some(self, most: int = 262144) -> bytes:
+        """What is there, or once something is; b"" is our FIN, a reset raises ConnectionResetError."""
+        while True:
+            try:
+                return self.sock.recv(most)
+            except BlockingIOError:
+                await self._ready()
+
+    async def exactly(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            piece = await self.some(count - len(data))
+            assert piece, f"ended after {len(data)} of {count}"
+            data += piece
+        return bytes(data)
+
+    async def rest(self) -> bytes:
+        """All until our FIN."""
+        data = bytearray()
+        while piece := await self.some():
+            data += piece
+        return bytes(data)
+
+    async def is_reset(self) -> bool:
+        """Whether the connection ends by a reset rather than by our FIN, whatever comes before."""
+        try:
+            await self.rest()
+        except ConnectionResetError:
+            return True
+        return False
+
+    async def send(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self.sock.send(view) :]
+            except BlockingIOError:
+                await self._ready(to_write=True)
+
+    def finish(self) -> None:
+        """A FIN; reading goes on."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+def pair(family: int = socket.AF_INET) -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets."""
+    if family == socket.AF_UNIX:
+        return socket.socketpair()
+    with socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family) as door:
+        theirs = socket.create_connection(door.getsockname()[:2], timeout=DEADLINE)
+        ours, _ = door.accept()
+    return ours, theirs
+
+
+@asynccontextmanager
+async def wired(
+    watcher: Any, protocol: Recorder, family: int = socket.AF_INET, transport: type = StreamTransport
+) -> AsyncIterator[tuple[Any, Peer]]:
+    """Our transport with `protocol`, and its peer; in the end everything is gone and has been told so once."""
+    ours, theirs = pair(family)
+    peer = Peer(theirs)
+    own = transport(watcher, ours, ours.getpeername())
+    try:
+        own.start(protocol)
+        yield own, peer
+    finally:
+        peer.close()
+        own.abortConnection()
+        await turns()
+    assert protocol.events.count("lost") == 1
+    assert ours.fileno() == -1
+
+
+def fill(transport: Any, octet: bytes = b"f") -> int:
+    """Writes until the kernel takes no more and the producer, if there is one, is paused; how much that was."""
+    size = 8 << 20
+    transport.write(octet * size)
+    return size
+
+
+class Recorders(Factory):
+    """Builds recorders, keeps them, and says when there are as many as wanted."""
+
+    noisy = False
+
+    def __init__(self, build: Callable[[], Protocol | None] = Recorder) -> None:
+        self.built: list[Any] = []
+        self._build = build
+        self._waiting: list[Deferred[None]] = []
+
+    def buildProtocol(self, address: Any) -> Protocol | None:  # type: ignore[override]
+        from twisted.internet import reactor
+
+        protocol = self._build()
+        self.built.append(protocol)
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            reactor.callLater(0, each.callback, None)
+        return protocol
+
+    async def count(self, wanted: int) -> list[Any]:
+        from twisted.internet import reactor
+
+        while len(self.built) < wanted:
+            changed: Deferred[None] = Deferred()
+            self._waiting.append(changed)
+            await changed.addTimeout(DEADLINE, reactor)
+        return self.built
