@@ -196,7 +196,7 @@ def _listener(reactor: Any, hub: Hub, description: str) -> IStreamServerEndpoint
 
 
 def _spare_the_collector() -> None:
-    """What stands by now stays, and exchanges leave no cycles: fewer, shorter collections (3 % of a request)."""
+    """What stands by now stays, and exchanges leave no cycles: fewer and shorter collections."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
