@@ -9,7 +9,7 @@ TESTS ?= tests/unit tests/memory tests/e2e
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check clean tools
+.PHONY: help run test check bench clean tools
 
 help: ## this text
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,6 +34,9 @@ check: $(VENV)/.installed-test ## lint, types, unit and in-memory tests, in unde
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS) tests/unit tests/memory
+
+bench: ## compare with Envoy, about three minutes (not part of the tests); ARGS=--quick for a look
+	@$(PYTHON) -m bench $(ARGS)
 
 tools:
 	@tests/install-tools

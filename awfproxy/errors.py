@@ -365,14 +365,6 @@ class ConfigError(AwfError):
         return self.detail or super().__str__()
 
 
-class CredentialRejected(AwfError):
-    status = 403
-    code = "credential_rejected"
-    hop = Hop.CREDENTIAL
-    sentence = "The provider rejects the key."
-    fix = "Give awfproxy a valid key."
-
-
 def table(root: type[AwfError] = AwfError) -> list[type[AwfError]]:
     """All concrete rows below `root`, in the order in which they are written above."""
     rows: list[type[AwfError]] = []

@@ -45,23 +45,18 @@ UNTIL_CLOSE = UntilClose()
 
 def request_framing(head: RequestHead) -> Framing:
     """The framing of a request; raises `MalformedMessage` for all that could be read two ways."""
-    coding = head.values(b"transfer-encoding")
-    length = head.values(b"content-length")
-    if coding:
-        if head.version == b"1.0" or length:
-            raise MalformedMessage("Transfer-Encoding in HTTP/1.0 or beside Content-Length")
-        _only_chunked(coding)
-        return CHUNKED
-    if length:
-        octets = _length(length)
-        return Length(octets) if octets else NO_BODY
-    return NO_BODY
+    return _declared(head) or NO_BODY
 
 
 def response_framing(method: bytes, head: ResponseHead) -> Framing:
-    """The framing of the response to a request by `method`."""
+    """The framing of the response to a request by `method`; raises `MalformedMessage` likewise."""
     if method == b"HEAD" or head.status < 200 or head.status in (204, 304):
         return NO_BODY
+    return _declared(head) or UNTIL_CLOSE
+
+
+def _declared(head: RequestHead | ResponseHead) -> Framing | None:
+    """What the head's fields say; None where they say nothing."""
     coding = head.values(b"transfer-encoding")
     length = head.values(b"content-length")
     if coding:
@@ -72,7 +67,7 @@ def response_framing(method: bytes, head: ResponseHead) -> Framing:
     if length:
         octets = _length(length)
         return Length(octets) if octets else NO_BODY
-    return UNTIL_CLOSE
+    return None
 
 
 def _only_chunked(coding: list[bytes]) -> None:
