@@ -55,6 +55,26 @@ class AccessRecord:
     error: type[AwfError] | None = None
 
 
+_NAMES = (
+    "request_id",
+    "provider",
+    "client",
+    "method",
+    "path",
+    "status",
+    "outcome",
+    "error",
+    "request_bytes",
+    "response_bytes",
+    "duration_ms",
+    "tunnel",
+    "tunnel_ms",
+    "head_ms",
+    "provider_request_id",
+)
+_TEXT = " ".join(f"{name}=%s" for name in _NAMES)
+
+
 @attrs.frozen
 class AccessLine:
     """The line of an ended exchange. Observers write it in their own form, when they write."""
@@ -64,30 +84,33 @@ class AccessLine:
     outcome: Outcome
     duration_ms: float
 
+    def _in_order(self) -> tuple[str | int | float, ...]:
+        record = self.record
+        return (
+            printable(record.request_id),
+            self.provider,
+            record.client,
+            printable(record.method),
+            printable(path_of(record.target))[:_MAX_PATH],
+            record.status,
+            self.outcome.value,
+            "-" if record.error is None else record.error.code,
+            record.request_bytes,
+            record.response_bytes,
+            self.duration_ms,
+            "-" if record.reused is None else "reused" if record.reused else "new",
+            _milliseconds(record.started, record.acquired),
+            _milliseconds(record.started, record.head_at),
+            printable(record.provider_request_id) or "-",
+        )
+
     @property
     def values(self) -> dict[str, str | int | float]:
         """The line's values by name, in its order."""
-        record = self.record
-        return {
-            "request_id": printable(record.request_id),
-            "provider": self.provider,
-            "client": record.client,
-            "method": printable(record.method),
-            "path": printable(path_of(record.target))[:_MAX_PATH],
-            "status": record.status,
-            "outcome": self.outcome.value,
-            "error": "-" if record.error is None else record.error.code,
-            "request_bytes": record.request_bytes,
-            "response_bytes": record.response_bytes,
-            "duration_ms": self.duration_ms,
-            "tunnel": "-" if record.reused is None else "reused" if record.reused else "new",
-            "tunnel_ms": _milliseconds(record.started, record.acquired),
-            "head_ms": _milliseconds(record.started, record.head_at),
-            "provider_request_id": printable(record.provider_request_id) or "-",
-        }
+        return dict(zip(_NAMES, self._in_order(), strict=True))
 
     def __str__(self) -> str:
-        return " ".join([f"{name}={value}" for name, value in self.values.items()])
+        return _TEXT % self._in_order()
 
 
 ACCESS_EVENT = {"event": "request_complete", "log_level": LogLevel.info}
