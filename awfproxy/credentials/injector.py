@@ -63,6 +63,10 @@ class _Kind(Enum):
     SUBPROTOCOL = "subprotocol"
 
 
+# Looking a member up on its Enum costs as much as a call (Python 3.11), and these are asked for all the time.
+_KEEP, _STRIP, _HOST, _FRAMING, _SUBPROTOCOL = _Kind
+
+
 _LONGEST = 64
 # Longer than every name that `_kind` knows: of longer ones so much says as much, and fills no memory.
 
@@ -71,13 +75,13 @@ _LONGEST = 64
 def _kind(name: bytes, credential_field: bytes) -> _Kind:
     """By lower-case name. Clients send the same few names again and again."""
     if name == b"host":
-        return _Kind.HOST
+        return _HOST
     if name in (b"content-length", b"transfer-encoding"):
-        return _Kind.FRAMING
+        return _FRAMING
     key = name.replace(b"_", b"-")
     if key in _REMOVED or key == credential_field or key.startswith(_STRIPPED_PREFIX):
-        return _Kind.STRIP
-    return _Kind.SUBPROTOCOL if key == b"sec-websocket-protocol" else _Kind.KEEP
+        return _STRIP
+    return _SUBPROTOCOL if key == b"sec-websocket-protocol" else _KEEP
 
 
 def _without_key_subprotocol(item: Field) -> Field | None:
@@ -101,23 +105,23 @@ def prepare_request(
     """The head to send upstream; `head.target` is in origin-form and `framing` is the client's."""
     nominated = head.tokens(b"connection")
     fields: list[Field] = []
-    host_field = origin.host_field
+    host_field, ours = origin.host_field, provider.field
     host_placed = framing_placed = False
     for item in head.fields:
         lower = item[0]
-        kind = _kind(lower[:_LONGEST], provider.field)
-        if kind is _Kind.KEEP:
+        kind = _kind(lower, ours) if len(lower) <= _LONGEST else _kind(lower[:_LONGEST], ours)
+        if kind is _KEEP:
             if lower not in nominated:
                 fields.append(item)
-        elif kind is _Kind.HOST:
+        elif kind is _HOST:
             if not host_placed:
                 fields.append((lower, item[1], host_field))
                 host_placed = True
-        elif kind is _Kind.FRAMING:
+        elif kind is _FRAMING:
             if not framing_placed:
                 fields += _framing_field(framing, item)
                 framing_placed = True
-        elif kind is _Kind.SUBPROTOCOL and lower not in nominated:
+        elif kind is _SUBPROTOCOL and lower not in nominated:
             kept = _without_key_subprotocol(item)
             if kept is not None:
                 fields.append(kept)
@@ -135,7 +139,7 @@ def prepare_trailers(trailers: Fields, provider: Provider) -> Fields:
         item
         for item in trailers
         if item[0].replace(b"_", b"-") not in _NO_TRAILER
-        and _kind(item[0][:_LONGEST], provider.field) is _Kind.KEEP
+        and _kind(item[0][:_LONGEST], provider.field) is _KEEP
     )
 
 

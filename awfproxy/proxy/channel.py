@@ -52,6 +52,10 @@ class _State(Enum):
     CLOSED = "CLOSED"
 
 
+# Looking a member up on its Enum costs as much as a call (Python 3.11), and these are asked for all the time.
+_HEAD, _BODY, _ANSWERING, _CLOSING, _CLOSED = _State
+
+
 class ChannelSite(Interface):
     """What a channel needs of its site."""
 
@@ -86,7 +90,7 @@ class Channel(Protocol):
     factory: Any
 
     def __init__(self) -> None:
-        self._state = _State.HEAD
+        self._state = _HEAD
         self._reader = RequestHeadReader()
         self._body: BodyReader | None = None
         self._request: Request | None = None
@@ -123,9 +127,9 @@ class Channel(Protocol):
         self._safely(self._received, data)
 
     def _received(self, data: bytes) -> None:
-        if self._state is _State.BODY:
+        if self._state is _BODY:
             self._read_body(data)
-        elif self._state in (_State.HEAD, _State.ANSWERING):
+        elif self._state in (_HEAD, _ANSWERING):
             self._hold(data)
             self._advance()
 
@@ -142,16 +146,16 @@ class Channel(Protocol):
     def readConnectionLost(self) -> None:
         """The client sends no more: it has left, or (RFC 9112 9.6) it waits for its answers."""
         self._half_closed = True
-        if self._state is _State.CLOSING:
+        if self._state is _CLOSING:
             self._stream.loseConnection()
-        elif self._state is _State.BODY:
+        elif self._state is _BODY:
             self.abort()
-        elif self._state is _State.HEAD:
+        elif self._state is _HEAD:
             if not self._held:
                 self._close()
         elif self._request is not None and self._request.has_its_answer():
             self.abort()  # it has left: only the stream's last bytes are outstanding
-        elif self._state is _State.ANSWERING:
+        elif self._state is _ANSWERING:
             self.closing_after = not self._held
             self._probe_client()
 
@@ -160,7 +164,7 @@ class Channel(Protocol):
         self.deadline = min(self.deadline, self.seconds() + _LINGER)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        self._state = _State.CLOSED
+        self._state = _CLOSED
         self.deadline = NEVER
         self.site.connection_lost(self)
         request, self._request = self._request, None
@@ -171,7 +175,7 @@ class Channel(Protocol):
 
     def _hold(self, data: bytes) -> None:
         self._held = self._held + data if self._held else data
-        if self._state is _State.ANSWERING and len(self._held) > _MAX_HELD:
+        if self._state is _ANSWERING and len(self._held) > _MAX_HELD:
             self.closing_after = self._refused = True
             self._held = b""
 
@@ -184,7 +188,7 @@ class Channel(Protocol):
             return
         self._advancing = True
         try:
-            while self._held and self._state is _State.HEAD and not self._full:
+            while self._held and self._state is _HEAD and not self._full:
                 if self._held_up:
                     self._held_up = False
                     self.resume_reading()
@@ -192,7 +196,7 @@ class Channel(Protocol):
                 self._read_head(data)
         finally:
             self._advancing = False
-        if self._state is _State.HEAD:
+        if self._state is _HEAD:
             if self._held:
                 self._held_up = True
                 self.pause_reading()
@@ -220,7 +224,7 @@ class Channel(Protocol):
             return
         request = self._request = Request(self, admitted.head, admitted.framing, record)
         if admitted.framing is NO_BODY:
-            self._state = _State.ANSWERING
+            self._state = _ANSWERING
             if rest:
                 self._hold(rest)
         else:
@@ -231,7 +235,7 @@ class Channel(Protocol):
             if request.complete:
                 self._body_ended(request)
             else:
-                self._state = _State.BODY
+                self._state = _BODY
         if self._half_closed:
             if not request.complete:
                 self._request = None
@@ -258,7 +262,7 @@ class Channel(Protocol):
         exchange = request.exchange
         if content and exchange is not None:
             exchange.upload(content)
-        if body.done and self._state is _State.BODY:
+        if body.done and self._state is _BODY:
             self._body_ended(request)
             if exchange is not None:
                 exchange.upload_done(request.trailers)
@@ -266,7 +270,7 @@ class Channel(Protocol):
     def _body_ended(self, request: Request) -> None:
         body, self._body = self._body, None
         assert body is not None
-        self._state = _State.ANSWERING
+        self._state = _ANSWERING
         request.complete = True
         request.trailers = body.trailers
         if body.rest:
@@ -288,7 +292,7 @@ class Channel(Protocol):
     def _malformed(self, error: AwfError) -> None:
         """A request that cannot be read (on): answered where that is still possible, then closed."""
         request = self._request
-        if self._state in (_State.CLOSED, _State.CLOSING):
+        if self._state in (_CLOSED, _CLOSING):
             return
         if request is None:
             self._refuse(_EMPTY_HEAD, self._record(_EMPTY_HEAD), error)
@@ -328,7 +332,7 @@ class Channel(Protocol):
         if not request.persistent or self.closing_after or not request.complete:
             self._close()
             return
-        self._state = _State.HEAD
+        self._state = _HEAD
         self.deadline = self.seconds() + self.site.deadlines.idle
         self.resume_reading()
         if self._held or self._half_closed:
@@ -336,18 +340,18 @@ class Channel(Protocol):
 
     def abort(self) -> None:
         """Resets the connection."""
-        if self._state is not _State.CLOSED:
-            self._state = _State.CLOSING
+        if self._state is not _CLOSED:
+            self._state = _CLOSING
             self._stream.abortConnection()
 
     def pause_reading(self) -> None:
         """Takes no more from the client for now."""
-        if not self._half_closed and self._state is not _State.CLOSED:
+        if not self._half_closed and self._state is not _CLOSED:
             self._stream.pauseProducing()
 
     def resume_reading(self) -> None:
         """Reads on."""
-        if not self._half_closed and self._state is not _State.CLOSED:
+        if not self._half_closed and self._state is not _CLOSED:
             self._stream.resumeProducing()
 
     # --- ending ----------------------------------------------------------------------------------
@@ -358,10 +362,10 @@ class Channel(Protocol):
         Closing with unread bytes would send a reset, which can overtake our last response (RFC 9112 9.6);
         so would an end before a slow client has taken all of it.
         """
-        if self._state in (_State.CLOSING, _State.CLOSED):
+        if self._state in (_CLOSING, _CLOSED):
             return
-        unread = self._refused or self._state is _State.BODY or bool(self._held) or self._reader.begun
-        self._state = _State.CLOSING
+        unread = self._refused or self._state is _BODY or bool(self._held) or self._reader.begun
+        self._state = _CLOSING
         self._held = b""
         self._stream.unregisterProducer()
         self.deadline = self.seconds() + self.site.deadlines.body
@@ -389,7 +393,7 @@ class Channel(Protocol):
     # --- deadlines -------------------------------------------------------------------------------
 
     def deadline_passed(self) -> None:
-        if self._state is _State.CLOSING:
+        if self._state is _CLOSING:
             self._stream.abortConnection()
         elif self._request is not None:
             self._look_at_exchange(self._request)

@@ -95,6 +95,10 @@ class _State(Enum):
     DONE = "DONE"
 
 
+# Looking a member up on its Enum costs as much as a call (Python 3.11), and these are asked for all the time.
+_ACQUIRING, _RELAYING, _DONE = _State
+
+
 class _EndMarker:
     """Watches a stream for the protocol's own end, across the borders of what arrives."""
 
@@ -137,7 +141,7 @@ class Exchange:
     def __init__(self, forwarding: Forwarding, client: Downstream) -> None:
         self._forwarding = forwarding
         self._client = client
-        self._state = _State.ACQUIRING
+        self._state = _ACQUIRING
         self._connection: UpstreamConnection | None = None
         self._head: RequestHead | None = None
         self._content = b""
@@ -198,7 +202,7 @@ class Exchange:
 
     def lost(self) -> None:
         """The client has left: the upstream request is aborted at once."""
-        if self._state is _State.DONE:
+        if self._state is _DONE:
             return
         self._drop_upstream()
         self._done(Outcome.CLIENT_LEFT_AFTER_DONE if self.end_marker_seen else Outcome.CLIENT_LEFT)
@@ -232,7 +236,7 @@ class Exchange:
     def deadline_passed(self) -> None:
         """The current phase took too long."""
         error: AwfError
-        if self._state is _State.ACQUIRING:
+        if self._state is _ACQUIRING:
             error = PoolExhausted()
         elif not self._body_complete and not self._upload_paused and not self._head_sent:
             error = RequestBodyTimeout()
@@ -245,7 +249,7 @@ class Exchange:
     def tunnel_ready(self, connection: UpstreamConnection) -> None:
         """Sends the request; a new exchange has nothing to lose up to here."""
         assert self._head is not None
-        self._state = _State.RELAYING
+        self._state = _RELAYING
         self._connection = connection
         record = self._client.record
         record.acquired = self._client.now()
@@ -315,7 +319,7 @@ class Exchange:
             client.abort()
         elif connection is not None and self._may_retry(connection):
             self._retried = True
-            self._state = _State.ACQUIRING
+            self._state = _ACQUIRING
             self.deadline = self._client.now() + self._forwarding.deadlines.acquire
             self._forwarding.pool.acquire(self, fresh=True)
         else:
@@ -346,7 +350,7 @@ class Exchange:
 
     def _progress(self) -> None:
         """Something moved: the deadline of the current phase starts anew."""
-        if self._state is not _State.RELAYING:
+        if self._state is not _RELAYING:
             return
         deadlines = self._forwarding.deadlines
         if not self._body_complete and not self._upload_paused:
@@ -364,14 +368,14 @@ class Exchange:
         self._client.resume_upload()
 
     def _drop_upstream(self) -> None:
-        if self._state is _State.ACQUIRING:
+        if self._state is _ACQUIRING:
             self._forwarding.pool.cancel(self)
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
 
     def _give_up(self, error: AwfError, outcome: Outcome) -> None:
-        if self._state is _State.DONE:
+        if self._state is _DONE:
             return
         self._drop_upstream()
         if self._head_sent:
@@ -390,6 +394,6 @@ class Exchange:
         client.refuse(error)
 
     def _done(self, outcome: Outcome, detail: str = "") -> None:
-        self._state = _State.DONE
+        self._state = _DONE
         self.deadline = NEVER
         self._forwarding.log.ended(self._client.record, outcome, self._client.now(), detail)

@@ -77,6 +77,10 @@ class State(Enum):
     CLOSED = "CLOSED"
 
 
+# Looking a member up on its Enum costs as much as a call (Python 3.11), and these are asked for all the time.
+_CONNECTING, _IDLE, _AWAITING, _RECEIVING, _CLOSED = State
+
+
 @implementer(IPushProducer)
 class UpstreamConnection(Protocol):
     """The protocol inside TLS. Made by the pool, used by one exchange at a time.
@@ -91,7 +95,7 @@ class UpstreamConnection(Protocol):
         self.idle_since = opened_at
         self.requests = 0
         """Requests sent so far: above one, this is a reused tunnel."""
-        self._state = State.CONNECTING
+        self._state = _CONNECTING
         self._sink: ResponseSink | None = None
         self._method = b""
         self._request_framing: Framing = NO_BODY
@@ -113,8 +117,8 @@ class UpstreamConnection(Protocol):
         self, head: RequestHead, framing: Framing, content: bytes, complete: bool, sink: ResponseSink
     ) -> None:
         """Sends a request's head with the first `content` of its body; `complete`: that is all of it."""
-        assert self._state is State.IDLE
-        self._state = State.AWAITING
+        assert self._state is _IDLE
+        self._state = _AWAITING
         self._sink = sink
         self._method = head.method
         self._request_framing = framing
@@ -133,13 +137,13 @@ class UpstreamConnection(Protocol):
 
     def write(self, content: bytes) -> None:
         """More of the request's body."""
-        if self._state is not State.CLOSED and content:
+        if self._state is not _CLOSED and content:
             self._write(encode_chunk(content) if self._request_framing is CHUNKED else content)
 
     def end(self, trailers: Fields) -> None:
         """The request's body is complete."""
         self._uploaded = True
-        if self._state is not State.CLOSED and self._request_framing is CHUNKED:
+        if self._state is not _CLOSED and self._request_framing is CHUNKED:
             self._write(encode_end(trailers))
 
     def abort(self) -> None:
@@ -153,14 +157,14 @@ class UpstreamConnection(Protocol):
 
     def resume_response(self) -> None:
         """It does again."""
-        if self._state is not State.CLOSED:
+        if self._state is not _CLOSED:
             self._stream.resumeProducing()
 
     # --- for the pool ----------------------------------------------------------------------------
 
     @property
     def reusable(self) -> bool:
-        return self._state is State.IDLE and not self._stream.disconnecting
+        return self._state is _IDLE and not self._stream.disconnecting
 
     def still_open(self) -> bool:
         """Asks the kernel whether an end or stray bytes have arrived that the reactor has not read yet."""
@@ -181,14 +185,14 @@ class UpstreamConnection(Protocol):
     # --- the protocol ----------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        self._state = State.IDLE
+        self._state = _IDLE
         self._stream.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
         sink = self._sink
         try:
-            while data and self._state in (State.AWAITING, State.RECEIVING):
-                data = self._read_head(data) if self._state is State.AWAITING else self._read_body(data)
+            while data and self._state in (_AWAITING, _RECEIVING):
+                data = self._read_head(data) if self._state is _AWAITING else self._read_body(data)
             if self._sink is sink and sink is not None:
                 sink.flush()
         except ClientError as problem:
@@ -197,20 +201,20 @@ class UpstreamConnection(Protocol):
         except AwfError as problem:
             self._fail(problem)
             return
-        if data and self._state is State.IDLE:
+        if data and self._state is _IDLE:
             self._close(abort=True)  # bytes that nobody asked for: never to be read as an answer
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        was, self._state = self._state, State.CLOSED
+        was, self._state = self._state, _CLOSED
         self.lost = True
         sink, self._sink = self._sink, None
-        ended = was is State.RECEIVING and self._until_close and reason.check(error.ConnectionDone)
+        ended = was is _RECEIVING and self._until_close and reason.check(error.ConnectionDone)
         self._owner.connection_ended(self)
         if sink is None:
             return
         if ended:
             sink.response_end(())
-        elif was is State.RECEIVING:
+        elif was is _RECEIVING:
             sink.upstream_failed(IncompleteMessage())
         else:
             sink.upstream_failed(OriginClosed())
@@ -237,10 +241,10 @@ class UpstreamConnection(Protocol):
         self._keep = (
             head.version == b"1.1" and not self._until_close and b"close" not in head.tokens(b"connection")
         )
-        self._state = State.RECEIVING
+        self._state = _RECEIVING
         self._body = body_reader(framing)
         sink.response_head(head, framing)
-        if self._state is State.RECEIVING and self._body.done:
+        if self._state is _RECEIVING and self._body.done:
             self._finish(rest, ())
             return b""
         return rest
@@ -251,7 +255,7 @@ class UpstreamConnection(Protocol):
         content = body.feed(data)
         if content and self._sink is not None:
             self._sink.response_body(content)
-        if body.done and self._state is State.RECEIVING:
+        if body.done and self._state is _RECEIVING:
             self._finish(body.rest, body.trailers)
         return b""
 
@@ -259,7 +263,7 @@ class UpstreamConnection(Protocol):
         sink, self._sink = self._sink, None
         self._body = None
         if self._keep and self._uploaded and not rest:
-            self._state = State.IDLE
+            self._state = _IDLE
             self._stream.resumeProducing()  # a paused one would hang the next request
             self._owner.connection_ended(self)
         else:
@@ -274,9 +278,9 @@ class UpstreamConnection(Protocol):
             sink.upstream_failed(reason)
 
     def _close(self, abort: bool) -> None:
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             return
-        self._state = State.CLOSED
+        self._state = _CLOSED
         self._stream.unregisterProducer()
         if abort:
             self._stream.abortConnection()
