@@ -60,18 +60,6 @@ def find_key(
     )
 
 
-def has_source(
-    environ: Mapping[str, str], key_file: str | None, provider: Provider, read_file: ReadFile
-) -> bool:
-    """Whether anything at all is set as a source, good or bad, the empty variable included."""
-    if provider.variable in environ or key_file is not None:
-        return True
-    try:
-        return _credential(environ, provider, read_file) is not None
-    except ConfigError:
-        return True
-
-
 def _values(
     environ: Mapping[str, str], key_file: str | None, provider: Provider, read_file: ReadFile
 ) -> Iterator[tuple[bytes, str]]:

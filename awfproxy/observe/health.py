@@ -32,6 +32,7 @@ class Health:
 
     egress_error: AwfError | None = attrs.field(default=None, init=False)
     last_success: float | None = attrs.field(default=None, init=False)
+    is_doubted: bool = attrs.field(default=False, init=False)
     is_draining: bool = attrs.field(default=False, init=False)
     _succeeded_since_check: bool = attrs.field(default=False, init=False)
 
@@ -39,6 +40,7 @@ class Health:
         """The probe got this verdict just now."""
         self.verdict = verdict
         self.checked_at = self._wall_clock()
+        self.is_doubted = False
         self._succeeded_since_check = False
 
     def egress_ok(self) -> None:
@@ -53,8 +55,16 @@ class Health:
 
     def succeeded(self) -> None:
         """The provider answered a client's request, which carried our key, with 2xx."""
+        self.egress_ok()
         self.last_success = self._wall_clock()
         self._succeeded_since_check = True
+
+    def doubt(self) -> None:
+        """The provider answered a client's request with 401: the key ought to be checked again.
+
+        No more than that, since a client can provoke it: only a check's verdict changes readiness.
+        """
+        self.is_doubted = True
 
     def draining(self) -> None:
         """The process is stopping; there is no way back."""

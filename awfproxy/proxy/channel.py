@@ -38,6 +38,8 @@ from awfproxy.wire.target import Origin
 _MAX_HELD = 65536
 """Octets of pipelined requests kept while one is answered; beyond it the connection closes after that one."""
 _EACH_SWEEP = 0.0
+_HALF_CLOSE = 2.0
+"""Seconds after a request's begin in which its client's FIN means "I have sent all", not "I have gone"."""
 _LINGER = 2.0
 """Seconds in which a client that still sends may read our last response, from when all of it has left."""
 _REQUEST_ID = re.compile(rb"[\w.-]{1,128}")
@@ -99,6 +101,8 @@ class Channel(Protocol):
         self._held_up = False
         self._half_closed = False
         self._full = False
+        self._paused = False
+        self._unsent = 0
         self._refused = False
         """Something that the client sends is not read as requests any more."""
         self.closing_after = False
@@ -153,10 +157,10 @@ class Channel(Protocol):
         elif self._state is _HEAD:
             if not self._held:
                 self._close()
-        elif self._request is not None and self._request.has_its_answer():
-            self.abort()  # it has left: only the stream's last bytes are outstanding
+        elif self._request is not None and (self._request.has_its_answer() or self._is_late()):
+            self.abort()
         elif self._state is _ANSWERING:
-            self.closing_after = not self._held
+            self.closing_after = self.closing_after or not self._held
             self._probe_client()
 
     def writeConnectionLost(self) -> None:
@@ -174,6 +178,8 @@ class Channel(Protocol):
     # --- reading ---------------------------------------------------------------------------------
 
     def _hold(self, data: bytes) -> None:
+        if self._refused:
+            return  # after a gap, bytes are no requests any more
         self._held = self._held + data if self._held else data
         if self._state is _ANSWERING and len(self._held) > _MAX_HELD:
             self.closing_after = self._refused = True
@@ -241,17 +247,22 @@ class Channel(Protocol):
                 self._request = None
                 self._close()
                 return
-            self.closing_after = not self._held
+            self.closing_after = self.closing_after or not self._held
         self.deadline = _EACH_SWEEP
         self.site.resource.render(request)
         if self._half_closed:
             self._probe_client()
 
+    def _is_late(self) -> bool:
+        """Who only has nothing more to send says so right after the request; a FIN later on is a leaving."""
+        assert self._request is not None
+        return self.seconds() - self._request.record.started > _HALF_CLOSE
+
     def _probe_client(self) -> None:
         """One who left answers this with a reset, one who waits reads over it (RFC 9110 15.2)."""
         request = self._request
         if request is not None and not request.response_begun and request.head.version == b"1.1":
-            self.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _read_body(self, data: bytes) -> None:
         request, body = self._request, self._body
@@ -346,11 +357,13 @@ class Channel(Protocol):
 
     def pause_reading(self) -> None:
         """Takes no more from the client for now."""
+        self._paused = True
         if not self._half_closed and self._state is not _CLOSED:
             self._stream.pauseProducing()
 
     def resume_reading(self) -> None:
         """Reads on."""
+        self._paused = False
         if not self._half_closed and self._state is not _CLOSED:
             self._stream.resumeProducing()
 
@@ -393,7 +406,9 @@ class Channel(Protocol):
     # --- deadlines -------------------------------------------------------------------------------
 
     def deadline_passed(self) -> None:
-        if self._state is _CLOSING:
+        if self._request is None and self._takes_more():
+            self.deadline = self.seconds() + self.site.deadlines.body
+        elif self._state is _CLOSING:
             self._stream.abortConnection()
         elif self._request is not None:
             self._look_at_exchange(self._request)
@@ -403,12 +418,17 @@ class Channel(Protocol):
             self._close()
 
     def _look_at_exchange(self, request: Request) -> None:
-        """While a request is answered its exchange has the deadline; Twisted reads a half-closed client no
-        more, so whether that has gone is asked of the kernel."""
-        if self._half_closed and self._has_left():
+        """While a request is answered its exchange has the deadline. Whether a client has gone that is not
+        read from (half-closed, or paused) is asked of the kernel."""
+        if (self._half_closed or self._paused) and self._has_left():
             self.abort()
         elif request.exchange is not None and request.exchange.deadline <= self.seconds():
             request.exchange.deadline_passed()
+
+    def _takes_more(self) -> bool:
+        """Some of our last response still waits to be sent, but less than when this was last asked."""
+        before, self._unsent = self._unsent, getattr(self._stream, "unsent", 0)
+        return self._unsent > 0 and (self._unsent < before or not before)
 
     def _has_left(self) -> bool:
         poll = select.poll()

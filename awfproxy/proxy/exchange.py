@@ -100,21 +100,44 @@ _ACQUIRING, _RELAYING, _DONE = _State
 
 
 class _EndMarker:
-    """Watches a stream for the protocol's own end, across the borders of what arrives."""
+    """Watches a stream for the protocol's own end, across the borders of what arrives.
 
-    __slots__ = ("_longest", "_markers", "_tail", "seen")
+    A marker is a whole line, since model text may hold the words; and it counts once the empty line after it
+    has passed, which ends the event (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+    """
+
+    __slots__ = ("_found", "_longest", "_markers", "_tail", "seen")
 
     def __init__(self, markers: tuple[bytes, ...]) -> None:
-        self._markers = markers
-        self._longest = max(map(len, markers)) - 1
-        self._tail = b""
+        self._markers = tuple(b"\n" + marker for marker in markers)
+        self._longest = max(map(len, self._markers)) + 1
+        self._tail = b"\n"
+        self._found = False
         self.seen = False
 
     def feed(self, content: bytes) -> None:
-        if not self.seen:
-            text = self._tail + content
-            self.seen = any(marker in text for marker in self._markers)
-            self._tail = text[-self._longest :]
+        if self.seen:
+            return
+        text = self._tail + content
+        if not self._found:
+            after = self._after_marker(text)
+            if after is None:
+                self._tail = text[-self._longest :]
+                return
+            self._found = True
+            text = text[after:]
+        self.seen = b"\n\n" in text or b"\n\r\n" in text
+        self._tail = text[-3:]
+
+    def _after_marker(self, text: bytes) -> int | None:
+        for marker in self._markers:
+            at = text.find(marker)
+            while at >= 0:
+                end = at + len(marker)
+                if text[end : end + 1] in (b"\r", b"\n"):
+                    return end
+                at = text.find(marker, end)
+        return None
 
 
 class Exchange:
@@ -127,6 +150,7 @@ class Exchange:
         "_connection",
         "_content",
         "_end_marker",
+        "_expects",
         "_forwarding",
         "_head",
         "_head_sent",
@@ -146,7 +170,7 @@ class Exchange:
         self._head: RequestHead | None = None
         self._content = b""
         self._trailers: Fields = ()
-        self._body_complete = False
+        self._body_complete = self._expects = False
         self._sent_body = False
         self._upload_paused = False
         self._client_full = False
@@ -176,6 +200,7 @@ class Exchange:
         )
         self._content, self._body_complete = content, complete
         self._trailers = prepare_trailers(trailers, shared.provider)
+        self._expects = not content and bool(self._client.head.values(b"expect"))
         if not complete:
             self._pause_upload()
         self.deadline = self._client.now() + shared.deadlines.acquire
@@ -183,6 +208,7 @@ class Exchange:
 
     def upload(self, content: bytes) -> None:
         """More content of the request."""
+        self._expects = False
         if self._connection is not None:
             self._sent_body = True
             self._connection.write(content)
@@ -238,7 +264,7 @@ class Exchange:
         error: AwfError
         if self._state is _ACQUIRING:
             error = PoolExhausted()
-        elif not self._body_complete and not self._upload_paused and not self._head_sent:
+        elif self._waits_for_client() and not self._head_sent:
             error = RequestBodyTimeout()
         else:
             error = StreamSilent() if self._head_sent else ResponseHeadTimeout()
@@ -273,6 +299,7 @@ class Exchange:
     # --- from the upstream connection (ResponseSink) ---------------------------------------------
 
     def interim(self, head: ResponseHead) -> None:
+        self._expects = self._expects and head.status != 100
         self._progress()
         self._client.write_interim(head)
 
@@ -287,8 +314,10 @@ class Exchange:
                 record.provider_request_id = record.provider_request_id or value[:128]
         if 200 <= head.status < 300:
             self._forwarding.health.succeeded()
+        elif head.status == 401:
+            self._forwarding.health.doubt()
         content_type = head.values(b"content-type")
-        if content_type and content_type[0].startswith(b"text/event-stream"):
+        if content_type and content_type[0].lower().startswith(b"text/event-stream"):
             self._end_marker = _EndMarker(self._forwarding.provider.end_markers)
         self._progress()
         client.write_head(head, client_framing(framing, client.head.version))
@@ -353,11 +382,15 @@ class Exchange:
         if self._state is not _RELAYING:
             return
         deadlines = self._forwarding.deadlines
-        if not self._body_complete and not self._upload_paused:
+        if self._waits_for_client():
             seconds = deadlines.silence if self._head_sent else deadlines.body
         else:
             seconds = deadlines.silence if self._head_sent else deadlines.response
         self.deadline = self._client.now() + seconds
+
+    def _waits_for_client(self) -> bool:
+        """The upload's next piece is outstanding; with `Expect`, the first only after the origin's 100."""
+        return not (self._body_complete or self._upload_paused or self._expects)
 
     def _pause_upload(self) -> None:
         self._upload_paused = True

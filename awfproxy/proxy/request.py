@@ -83,6 +83,7 @@ class Request:
     def answer(self, status: int, fields: Fields, content: bytes) -> None:
         """A whole response of our own (local pages)."""
         self.response_begun = True
+        self.persistent = self.persistent and self.complete
         self._channel.write(
             own_response(status, fields, content, self.record.request_id, self._connection(), self.method)
         )

@@ -57,6 +57,9 @@ RETRY_FIRST, RETRY_GROWTH, RETRY_LONGEST = 0.5, 1.5, 5.0
 WATCH_FIRST, WATCH_GROWTH, WATCH_LONGEST = 1.0, 2.0, 30.0
 """Pauses between attempts after it, while not ready; while ready, it is looked at every WATCH_FIRST."""
 
+DOUBT_PAUSE = 60.0
+"""Seconds at least between checks that the provider's 401s in service ask for."""
+
 
 @attrs.frozen
 class Open:
@@ -188,15 +191,19 @@ class Validator:
             await deferLater(self._clock, decision.after)
 
     async def watch(self) -> None:
-        """While the port is open and not ready, try again and tell `Health`. It ends by being cancelled."""
+        """While not ready, or the key in doubt, try again and tell `Health`. It ends by being cancelled."""
         if self._policy.probe is Probe.OFF:
             return
         attempts = 1
+        checked = self._clock.seconds() - DOUBT_PAUSE
         while True:
             await deferLater(self._clock, pause(attempts, WATCH_FIRST, WATCH_GROWTH, WATCH_LONGEST))
             if self._health.reason() is None:
                 attempts = 1
-                continue
+                doubted = self._health.is_doubted and self._clock.seconds() - checked >= DOUBT_PAUSE
+                if not doubted:
+                    continue
+            checked = self._clock.seconds()
             attempts += 1
             try:
                 self._record(await self._attempt(ATTEMPT_LIMIT))

@@ -96,7 +96,7 @@ class Pool(Service):
         self._attempts: dict[int, _Attempt] = {}
         self._opened = self._failed = self._numbered = 0
         self._warm_at = 0.0
-        self._open = False
+        self._open = self._opening_more = False
         self.deadline = 0.0
 
     # --- life ------------------------------------------------------------------------------------
@@ -201,11 +201,26 @@ class Pool(Service):
             self._idle.append(connection)
 
     def _open_more(self) -> None:
-        """As many attempts as there are waiters, within the limits."""
-        promised = self._promised()
-        while promised < len(self._waiting) and self._room():
-            self._begin()
-            promised += 1
+        """As many attempts as there are waiters, within the limits; never inside itself.
+
+        An attempt can fail at once (no route), and its failure comes back here.
+        """
+        if self._opening_more:
+            return
+        self._opening_more = True
+        try:
+            while self._promised() < len(self._waiting) and (self._room() or self._make_room()):
+                self._begin()
+        finally:
+            self._opening_more = False
+
+    def _make_room(self) -> bool:
+        """Gives up the oldest attempt that nobody relies on any more, where only that is in the way."""
+        for attempt in self._attempts.values():
+            if attempt.overtaken and attempt.deferred is not None:
+                attempt.deferred.cancel()
+                return self._room()
+        return False
 
     def _promised(self) -> int:
         return sum(not attempt.overtaken for attempt in self._attempts.values())
@@ -247,14 +262,15 @@ class Pool(Service):
 
     def _could_not(self, failure: Failure, attempt: _Attempt) -> None:
         del self._attempts[attempt.number]
-        if not self._open and failure.check(CancelledError):
+        if failure.check(CancelledError):
             return
         self._failed += 1
         reason = failure.value
         if not isinstance(reason, AwfError):
             reason = InternalError(type(reason).__name__)
         self._warm_at = self._sweep.seconds() + _WARM_BACKOFF
-        self._heard(reason)
+        if not attempt.overtaken:  # a later one has told more recent news
+            self._heard(reason)
         if self._promised() < len(self._waiting):
             place = self._waiting[0]
             if reason.retryable and reason.status != 504 and not place.retried:

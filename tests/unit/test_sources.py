@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from awfproxy.credentials.sources import KeyFound, find_key, has_source, mode_of, read_file
+from awfproxy.credentials.sources import KeyFound, find_key, mode_of, read_file
 from awfproxy.errors import ConfigError
 from awfproxy.providers.openai import OPENAI
 
@@ -149,14 +149,6 @@ def test_key_file_is_read_once(canary: str) -> None:
     find({}, "/dev/fd/63", files)
     assert files.reads == ["/dev/fd/63"]
 
-
-def test_an_empty_variable_counts_as_a_source_when_the_demo_asks() -> None:
-    assert not has_source({}, None, OPENAI, Files({}).read)
-    assert has_source({"OPENAI_API_KEY": ""}, None, OPENAI, Files({}).read)
-    assert has_source({}, "/etc/key", OPENAI, Files({}).read)
-    directory = {"CREDENTIALS_DIRECTORY": "/run/credentials"}
-    assert not has_source(directory, None, OPENAI, Files({}).read)
-    assert has_source(directory, None, OPENAI, Files({CREDENTIAL: b""}, mode=0).read)
 
 
 def test_the_real_file_system(tmp_path: Path) -> None:
