@@ -47,10 +47,13 @@ class TcpEndpoint:
             except error.ConnectError as this:
                 problem = this
                 continue
-            protocol = factory.buildProtocol(address(family, name))
-            if protocol is None:
+            try:
+                protocol = factory.buildProtocol(address(family, name))
+                if protocol is None:
+                    raise error.NoProtocol()
+            except BaseException:
                 sock.close()
-                raise error.NoProtocol()
+                raise
             StreamTransport(self._reactor, sock, name).start(protocol)
             return protocol
         raise problem
@@ -119,7 +122,13 @@ class _Connecting:
         return "awfproxy"
 
     def doWrite(self) -> None:
-        self.end(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not number:
+            try:
+                self._socket.getpeername()
+            except OSError:
+                return  # not yet: the event was for an earlier user of the descriptor
+        self.end(number)
 
     doRead = doWrite
 

@@ -33,6 +33,8 @@ class Hub:
         self._epoll: select.epoll | None = None
         self._watched: dict[int, Any] = {}  # by descriptor
         self._masks: dict[int, int] = {}
+        self._gone: set[int] = set()
+        """Descriptors let go of since the events at hand were asked for: these tell of something else now."""
         self.callLater = reactor.callLater
         self.seconds = reactor.seconds
 
@@ -65,16 +67,17 @@ class Hub:
             self._reactor.addReader(self)
         if not mask:
             del self._masks[descriptor], self._watched[descriptor]
+            self._gone.add(descriptor)
             self._epoll.unregister(descriptor)
             if not self._masks:
                 self._close()
             return
-        self._masks[descriptor] = mask
         if old:
             self._epoll.modify(descriptor, mask)
         else:
-            self._watched[descriptor] = selectable
             self._epoll.register(descriptor, mask)
+            self._watched[descriptor] = selectable
+        self._masks[descriptor] = mask
 
     def _close(self) -> None:
         """Without sockets there is no descriptor either: nothing is left on the reactor."""
@@ -92,32 +95,36 @@ class Hub:
         return "awfproxy"
 
     def doRead(self) -> None:
-        watched, masks = self._watched, self._masks
+        watched, masks, gone = self._watched, self._masks, self._gone
         for _ in range(_ROUNDS):
+            gone.clear()
             events = [] if self._epoll is None else self._epoll.poll(0, _BATCH)
             if not events:
                 return
             for descriptor, event in events:
-                if descriptor not in watched:
-                    continue  # gone within this batch
+                if descriptor in gone:
+                    continue
                 selectable = watched[descriptor]
                 try:
                     if event & _IN:
                         selectable.doRead()
-                    if event & _OUT and self._still(descriptor, selectable) and masks[descriptor] & _OUT:
+                    if event & _OUT and descriptor not in gone and masks[descriptor] & _OUT:
                         selectable.doWrite()
-                    if event & _ENDED and not event & _IN and self._still(descriptor, selectable):
+                    if event & _ENDED and not event & _IN and descriptor not in gone:
                         selectable.connectionLost(Failure(error.ConnectionLost()))
-                except Exception:
+                except BaseException:  # as the reactor does
                     self._log.failure("a connection failed inside awfproxy")
-                    if self._still(descriptor, selectable):
-                        selectable.connectionLost(Failure())
+                    self._lose(selectable, Failure())
 
-    def _still(self, descriptor: int, selectable: Any) -> bool:
-        """It was not closed by what an event of this batch led to."""
-        return self._watched.get(descriptor) is selectable
+    def _lose(self, selectable: Any, reason: Failure) -> None:
+        try:
+            selectable.connectionLost(reason)
+        except BaseException:
+            self._log.failure("a connection failed inside awfproxy at its end")
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor ends: so do all connections."""
         for selectable in list(self._watched.values()):
-            selectable.connectionLost(reason)
+            self._lose(selectable, reason)
+        if self._epoll is not None:  # what was begun meanwhile; the reactor has let go of us before
+            self._reactor.addReader(self)

@@ -28,9 +28,21 @@ from awfproxy.net.transport import StreamTransport, address
 _ACCEPTS = 16
 """Connections accepted per wake-up, so that a burst does not keep the others waiting."""
 _REST = 1.0
-"""Seconds without accepting when descriptors have run out."""
+"""Seconds without accepting when it fails, which it would go on to do without a pause."""
 _PASSING = frozenset(
-    {errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH}
+    {
+        errno.ECONNABORTED,
+        errno.EPERM,
+        # accept(2): errors of the new connection's network, to be treated like EAGAIN
+        errno.ENETDOWN,
+        errno.EPROTO,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.ENONET,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.ENETUNREACH,
+    }
 )
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -66,7 +78,7 @@ class Listener:
         self._socket = socket.socket(fileno=os.dup(port.fileno()))
         self._socket.setblocking(False)
         # Given back when descriptors run out, so that a waiting client can be told by a close.
-        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._spare = _spare_descriptor()
         self._resting: IDelayedCall | None = None
         self._open = True
 
@@ -86,32 +98,45 @@ class Listener:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as problem:
-                if problem.errno in _EXHAUSTED:
-                    self._refuse_one()
-                    return
                 if problem.errno in _PASSING:
                     continue
-                raise
-            protocol = self._factory.buildProtocol(address(sock.family, peer))
-            if protocol is None:
+                if problem.errno in _EXHAUSTED:
+                    self._refuse_one()
+                else:
+                    self._log.failure("accepting connections fails")
+                self._rest()
+                return
+            try:
+                protocol = self._factory.buildProtocol(address(sock.family, peer))
+                if protocol is None:
+                    sock.close()
+                else:
+                    StreamTransport(self._reactor, sock, peer).start(protocol)
+            except BaseException:  # as the reactor does; the next connection may fare better
+                self._log.failure("a connection failed at its start")
                 sock.close()
-            else:
-                StreamTransport(self._reactor, sock, peer).start(protocol)
+            if not self._open:
+                return
 
     def _refuse_one(self) -> None:
         self._log.error(
             "Out of file descriptors: a connection is refused. Raise the limit (LimitNOFILE=, ulimit -n).",
             event="descriptors_exhausted",
         )
-        os.close(self._spare)
-        with suppress(OSError):  # it may have gone by itself
-            self._socket.accept()[0].close()
-        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        if self._spare is not None:
+            os.close(self._spare)
+            with suppress(OSError):  # it may have gone by itself
+                self._socket.accept()[0].close()
+            self._spare = _spare_descriptor()
+
+    def _rest(self) -> None:
         self._reactor.removeReader(self)
         self._resting = self._reactor.callLater(_REST, self._accept_again)
 
     def _accept_again(self) -> None:
         self._resting = None
+        if self._spare is None:
+            self._spare = _spare_descriptor()
         self._reactor.addReader(self)
 
     def stopListening(self) -> Deferred[None] | None:
@@ -123,13 +148,22 @@ class Listener:
             self._resting = None
         self._reactor.removeReader(self)
         self._socket.close()
-        os.close(self._spare)
+        if self._spare is not None:
+            os.close(self._spare)
         return maybeDeferred(self._port.stopListening)
 
     def connectionLost(self, reason: Failure) -> None:
-        """From the reactor: an exception in `doRead`, or the reactor's own end."""
+        """From the reactor: its own end, above all."""
         self.stopListening()
 
     def getHost(self) -> IAddress:
         host: IAddress = self._port.getHost()
         return host
+
+
+def _spare_descriptor() -> int | None:
+    """None where even that one is not to be had."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None

@@ -63,21 +63,30 @@ class StreamTransport:
         self._peer = peer
         self._send = sock.send
         self._protocol: Any = None
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | memoryview] = deque()
         self._queued = 0
         self._producer: Any = None
         self._producer_paused = False
         self._reading = False
-        self._error: Exception | None = None
+        self._error: error.ConnectionLost | None = None
         self._write_closed = self._read_closed = False
         self.connected = True
         self.disconnecting = False
 
     def start(self, protocol: IProtocol) -> None:
-        """Connects the protocol and begins to read."""
+        """Connects the protocol and begins to read; if `connectionMade` raises, the connection ends."""
         self._protocol = protocol
         self.resumeProducing()
-        protocol.makeConnection(self)
+        try:
+            protocol.makeConnection(self)
+        except BaseException:
+            self.abortConnection()
+            raise
+
+    @property
+    def unsent(self) -> int:
+        """Octets that wait for the peer to take more."""
+        return self._queued
 
     # --- for the reactor -------------------------------------------------------------------------
 
@@ -88,6 +97,8 @@ class StreamTransport:
         return "awfproxy"
 
     def doRead(self) -> None:
+        if not self._reading:
+            return  # paused since the reactor looked
         try:
             data = self._socket.recv(_RECEIVE)
         except (BlockingIOError, InterruptedError):
@@ -105,34 +116,34 @@ class StreamTransport:
         try:
             if len(queue) == 1:
                 sent = self._send(queue[0])
+            elif not queue:
+                return
             else:
                 sent = self._socket.sendmsg([queue[i] for i in range(min(len(queue), _MAX_PIECES))])
         except (BlockingIOError, InterruptedError):
             return
         except OSError as problem:
-            self._end(_lost(problem))
+            self._error = _lost(problem)
+            self._read_out()
             return
         self._queued -= sent
         while queue and sent >= len(queue[0]):
             sent -= len(queue.popleft())
         if sent:
-            queue[0] = queue[0][sent:]
+            queue[0] = memoryview(queue[0])[sent:]
         if not queue:
             self._all_sent()
 
     def connectionLost(self, reason: Failure) -> None:
         """From the reactor: an error event, an exception in `doRead`, or the reactor's own end."""
-        if not self._read_closed and not self._reading:
-            # An end seen while reading is paused says nothing of how the peer left.
-            reason = Failure(error.ConnectionLost())
-        self._end(reason.value if isinstance(reason.value, Exception) else None)
+        self._end(reason.value)
 
     def _read_end(self) -> None:
         self._read_closed = True
         self._stop_reading()
         if IHalfCloseableProtocol.providedBy(self._protocol):
             self._protocol.readConnectionLost()
-            if self._write_closed:
+            if self._write_closed and not self._queue:
                 self._end_soon()
         else:
             self._end(None)
@@ -150,7 +161,7 @@ class StreamTransport:
     # --- ITransport ------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        if self.disconnecting or self._write_closed or not self.connected:
+        if self.disconnecting or self._write_closed:
             return
         sent = 0
         if not self._queue:
@@ -162,7 +173,7 @@ class StreamTransport:
                 # A socket tells its error once; connectionLost must not come from inside this call.
                 self._error = _lost(problem)
                 self.disconnecting = True
-                self._end_soon()
+                self._reactor.callLater(0, self._read_out)
                 return
             if sent == len(data):
                 return
@@ -177,7 +188,9 @@ class StreamTransport:
         self.write(b"".join(data))
 
     def loseConnection(self, *ignored: Any) -> None:
-        if self.disconnecting or not self.connected:
+        """Ends after what is queued; nothing is delivered any more, nor is the peer's end waited for."""
+        self._stop_reading()
+        if self.disconnecting:
             return
         self.disconnecting = True
         if not self._queue:
@@ -192,7 +205,7 @@ class StreamTransport:
 
     def loseWriteConnection(self) -> None:
         """Our FIN, after what is queued."""
-        if self.disconnecting or self._write_closed or not self.connected:
+        if self.disconnecting or self._write_closed:
             return
         self._write_closed = True
         if not self._queue:
@@ -201,10 +214,13 @@ class StreamTransport:
     def _shut_down(self) -> None:
         with suppress(OSError):  # the peer was faster; reading tells
             self._socket.shutdown(socket.SHUT_WR)
-        if self._read_closed:
-            self._end_soon()
-        if IHalfCloseableProtocol.providedBy(self._protocol):
+        self._reactor.callLater(0, self._write_end)
+
+    def _write_end(self) -> None:
+        if self.connected and IHalfCloseableProtocol.providedBy(self._protocol):
             self._protocol.writeConnectionLost()
+        if self._read_closed:
+            self._end(None)
 
     def getPeer(self) -> Any:
         return address(self._socket.family, self._peer)
@@ -217,7 +233,9 @@ class StreamTransport:
         return self._socket
 
     def getTcpNoDelay(self) -> bool:
-        return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        return self._socket.family != socket.AF_UNIX and bool(
+            self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        )
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         if self._socket.family != socket.AF_UNIX:
@@ -235,7 +253,7 @@ class StreamTransport:
         self._stop_reading()
 
     def resumeProducing(self) -> None:
-        if not self._reading and self.connected and not self._read_closed:
+        if not (self._reading or self._read_closed or self.disconnecting):
             self._reading = True
             self._reactor.addReader(self)
 
@@ -271,7 +289,21 @@ class StreamTransport:
     def _end_soon(self) -> None:
         self._reactor.callLater(0, self._end, None)
 
-    def _end(self, problem: Exception | None) -> None:
+    def _read_out(self) -> None:
+        """Sending has failed; what the peer sent before it left, such as an early answer, is there yet."""
+        try:
+            while self._reading:
+                try:
+                    data = self._socket.recv(_RECEIVE)
+                except OSError:
+                    break
+                if not data:
+                    break
+                self._protocol.dataReceived(data)
+        finally:
+            self._end(None)
+
+    def _end(self, problem: BaseException | None) -> None:
         if self.connected:
             self._release()
             self._tell(self._error or problem or error.ConnectionDone())
@@ -280,11 +312,12 @@ class StreamTransport:
         self._reactor.removeReader(self)
         self._reactor.removeWriter(self)
         self.connected = self._reading = False
+        self.disconnecting = True
         self._queue.clear()
         self._queued = 0
         self._socket.close()
 
-    def _tell(self, problem: Exception) -> None:
+    def _tell(self, problem: BaseException) -> None:
         producer, self._producer = self._producer, None
         protocol, self._protocol = self._protocol, None
         if producer is not None:

@@ -1,9 +1,11 @@
-"""Both ends of a connection on the real reactor: ours with a protocol that notes all, the peer's a bare socket."""
+"""Both ends of a connection on the real reactor: ours with a protocol that notes all, the peer's a socket."""
 
+import select
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -42,8 +44,16 @@ async def turns(count: int = 3) -> None:
         await deferLater(reactor, 0)
 
 
+async def eventually(condition: Callable[[], object]) -> None:
+    """As many turns as that takes; for what nobody tells."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end
+        await turns(1)
+
+
 class Recorder(Protocol):
-    """Notes what its transport tells it; `made`, `received`, `lost`, ... = what to do then, after the noting."""
+    """Notes what its transport tells it; `made`, `received`, `lost`, ... = what to do then."""
 
     def __init__(self, **then: Callable[..., object]) -> None:
         self.events: list[str] = []
@@ -162,10 +172,16 @@ class Peer:
         sock.setblocking(False)
         self.sock = sock
 
-    async def _ready(self, to_write: bool = False) -> None:
+    async def ready(self, to_write: bool = False) -> None:
+        """Returns from inside an event of the reactor's: what is due at once comes before any other event."""
         from twisted.internet import reactor
 
         await _Ready(reactor, self.sock, to_write).fired.addTimeout(DEADLINE, reactor)
+
+    def at_once(self, most: int = 262144) -> bytes:
+        """What arrives while the reactor stands still."""
+        stand_still(self.sock, select.POLLIN)
+        return self.sock.recv(most)
 
     async def some(self, most: int = 262144) -> bytes:
         """What is there, or once something is; b"" is our FIN, a reset raises ConnectionResetError."""
@@ -173,7 +189,7 @@ class Peer:
             try:
                 return self.sock.recv(most)
             except BlockingIOError:
-                await self._ready()
+                await self.ready()
 
     async def exactly(self, count: int) -> bytes:
         data = bytearray()
@@ -190,10 +206,12 @@ class Peer:
             data += piece
         return bytes(data)
 
-    async def is_reset(self) -> bool:
-        """Whether the connection ends by a reset rather than by our FIN, whatever comes before."""
+    async def is_reset(self, received: bytearray | None = None) -> bool:
+        """Whether the connection ends by a reset rather than by our FIN; what comes before is `received`."""
         try:
-            await self.rest()
+            while piece := await self.some():
+                if received is not None:
+                    received += piece
         except ConnectionResetError:
             return True
         return False
@@ -204,7 +222,7 @@ class Peer:
             try:
                 view = view[self.sock.send(view) :]
             except BlockingIOError:
-                await self._ready(to_write=True)
+                await self.ready(to_write=True)
 
     def finish(self) -> None:
         """A FIN; reading goes on."""
@@ -218,13 +236,24 @@ class Peer:
         self.sock.close()
 
 
+def stand_still(sock: socket.socket, event: int = 0) -> None:
+    """Until the kernel has that event for the socket (0: its end); no turn of the reactor passes."""
+    poll = select.poll()
+    poll.register(sock, event)
+    assert poll.poll(DEADLINE * 1000)
+
+
 def pair(family: int = socket.AF_INET) -> tuple[socket.socket, socket.socket]:
     """Two connected sockets."""
     if family == socket.AF_UNIX:
         return socket.socketpair()
-    with socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family) as door:
+    host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    with socket.create_server((host, 0), family=family) as door:
         theirs = socket.create_connection(door.getsockname()[:2], timeout=DEADLINE)
         ours, _ = door.accept()
+    # Left to itself the kernel may in the end hold more than `fill` writes.
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 262144)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262144)
     return ours, theirs
 
 
@@ -232,7 +261,7 @@ def pair(family: int = socket.AF_INET) -> tuple[socket.socket, socket.socket]:
 async def wired(
     watcher: Any, protocol: Recorder, family: int = socket.AF_INET, transport: type = StreamTransport
 ) -> AsyncIterator[tuple[Any, Peer]]:
-    """Our transport with `protocol`, and its peer; in the end everything is gone and has been told so once."""
+    """Our transport with `protocol`, and its peer; in the end all is gone and has been told so once."""
     ours, theirs = pair(family)
     peer = Peer(theirs)
     own = transport(watcher, ours, ours.getpeername())
@@ -248,7 +277,7 @@ async def wired(
 
 
 def fill(transport: Any, octet: bytes = b"f") -> int:
-    """Writes until the kernel takes no more and the producer, if there is one, is paused; how much that was."""
+    """Writes more than the kernel takes, so that a producer is paused; how much that was."""
     size = 8 << 20
     transport.write(octet * size)
     return size
@@ -261,6 +290,7 @@ class Recorders(Factory):
 
     def __init__(self, build: Callable[[], Protocol | None] = Recorder) -> None:
         self.built: list[Any] = []
+        self.addresses: list[Any] = []
         self._build = build
         self._waiting: list[Deferred[None]] = []
 
@@ -269,6 +299,7 @@ class Recorders(Factory):
 
         protocol = self._build()
         self.built.append(protocol)
+        self.addresses.append(address)
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             reactor.callLater(0, each.callback, None)
@@ -282,3 +313,22 @@ class Recorders(Factory):
             self._waiting.append(changed)
             await changed.addTimeout(DEADLINE, reactor)
         return self.built
+
+
+@contextmanager
+def backlog_full() -> Iterator[tuple[str, int]]:
+    """An address where connecting neither succeeds nor fails."""
+    with ExitStack() as stack:
+        door = stack.enter_context(socket.socket())
+        door.bind(("127.0.0.1", 0))
+        door.listen(0)
+        poll = select.poll()
+        while True:
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(door.getsockname())
+            poll.register(waiting, select.POLLOUT)
+            if not poll.poll(200):
+                break
+            poll.unregister(waiting)
+        yield door.getsockname()
