@@ -213,7 +213,7 @@ class Channel(Protocol):
         begun = self._reader.begun
         read = self._reader.feed(data)
         if read is None:
-            if not begun:
+            if self._reader.begun and not begun:
                 self.deadline = self.seconds() + self.site.deadlines.head
             return
         head, rest = read
@@ -344,7 +344,7 @@ class Channel(Protocol):
             self._close()
             return
         self._state = _HEAD
-        self.deadline = self.seconds() + self.site.deadlines.idle
+        self._wait_for_client(self.site.deadlines.idle)
         self.resume_reading()
         if self._held or self._half_closed:
             self._safely(self._advance)
@@ -381,7 +381,7 @@ class Channel(Protocol):
         self._state = _CLOSING
         self._held = b""
         self._stream.unregisterProducer()
-        self.deadline = self.seconds() + self.site.deadlines.body
+        self._wait_for_client(self.site.deadlines.body)
         if unread and not self._half_closed and hasattr(self._stream, "loseWriteConnection"):
             self.resume_reading()
             self._stream.loseWriteConnection()
@@ -402,12 +402,13 @@ class Channel(Protocol):
             return
         request.exchange.drain_deadline_passed()
         self.deadline = min(self.deadline, self.seconds() + _LINGER)
+        self._unsent = 0  # however slowly it reads on, the process ends
 
     # --- deadlines -------------------------------------------------------------------------------
 
     def deadline_passed(self) -> None:
-        if self._request is None and self._takes_more():
-            self.deadline = self.seconds() + self.site.deadlines.body
+        if self._request is None and 0 < self._still_unsent() < self._unsent:
+            self._wait_for_client(self.site.deadlines.body)
         elif self._state is _CLOSING:
             self._stream.abortConnection()
         elif self._request is not None:
@@ -425,10 +426,13 @@ class Channel(Protocol):
         elif request.exchange is not None and request.exchange.deadline <= self.seconds():
             request.exchange.deadline_passed()
 
-    def _takes_more(self) -> bool:
-        """Some of our last response still waits to be sent, but less than when this was last asked."""
-        before, self._unsent = self._unsent, getattr(self._stream, "unsent", 0)
-        return self._unsent > 0 and (self._unsent < before or not before)
+    def _wait_for_client(self, seconds: float) -> None:
+        """Sets the deadline, which moves on for a client that by then has taken more of our last response."""
+        self._unsent = self._still_unsent()
+        self.deadline = self.seconds() + seconds
+
+    def _still_unsent(self) -> int:
+        return getattr(self._stream, "unsent", 0)
 
     def _has_left(self) -> bool:
         poll = select.poll()

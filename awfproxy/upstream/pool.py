@@ -94,7 +94,7 @@ class Pool(Service):
         self._closing: dict[UpstreamConnection, float] = {}
         self._waiting: deque[_Place] = deque()
         self._attempts: dict[int, _Attempt] = {}
-        self._opened = self._failed = self._numbered = 0
+        self._opened = self._failed = self._numbered = self._newest_ready = 0
         self._warm_at = 0.0
         self._open = self._opening_more = False
         self.deadline = 0.0
@@ -253,6 +253,7 @@ class Pool(Service):
         assert isinstance(connection, UpstreamConnection)
         del self._attempts[attempt.number]
         self._opened += 1
+        self._newest_ready = max(self._newest_ready, attempt.number)
         for other in self._attempts.values():
             if other.number < attempt.number:
                 other.overtaken = True
@@ -269,7 +270,7 @@ class Pool(Service):
         if not isinstance(reason, AwfError):
             reason = InternalError(type(reason).__name__)
         self._warm_at = self._sweep.seconds() + _WARM_BACKOFF
-        if not attempt.overtaken:  # a later one has told more recent news
+        if attempt.number > self._newest_ready:  # else a later one has told more recent news
             self._heard(reason)
         if self._promised() < len(self._waiting):
             place = self._waiting[0]

@@ -71,8 +71,8 @@ class _HeadReader:
 
     @property
     def begun(self) -> bool:
-        """Some of the head has arrived, and not only empty lines in front of it."""
-        return len(self._raw) > self._start
+        """Some of the head has arrived, and not only (parts of) empty lines in front of it."""
+        return self._fed > self._start
 
     def _gather(self, data: bytes) -> tuple[bytes, bytes] | None:
         """(the head with its empty line, the bytes after it), or None while the head is incomplete."""

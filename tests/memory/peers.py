@@ -165,6 +165,10 @@ class Wire(_AbortingMixin, FileDescriptor):
         return len(self.dataBuffer) - self.offset + self._tempDataLen
 
     @property
+    def unsent(self):
+        return self.held
+
+    @property
     def reading(self):
         return self in self.loop.readers
 

@@ -1,5 +1,8 @@
 """The channel: requests one after the other, keep-alive, half-close, deadlines, and how it ends."""
 
+import http.client
+import io
+
 import pytest
 from twisted.web.resource import Resource
 
@@ -7,6 +10,7 @@ from awfproxy.settings import Deadlines
 from tests.memory.peers import answer, chunk, chunked_post, get, post, responses, statuses
 
 LINGER = 2.0
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def upstream_requests(house):
@@ -14,6 +18,11 @@ def upstream_requests(house):
     return [
         line for wire in house.origins for line in wire.received.split(b"\r\n") if line.endswith(b" HTTP/1.1")
     ]
+
+
+def final(received):
+    """The responses, as one sees them who reads over each 100."""
+    return [response for response in responses(received) if response[0] != 100]
 
 
 # --- reading ------------------------------------------------------------------------------------------
@@ -116,6 +125,26 @@ def test_too_many_held_octets_end_the_connection_after_the_current_answer(house)
     assert client.lost is not None
 
 
+@pytest.mark.parametrize("end", [False, True])
+def test_bytes_after_dropped_ones_are_never_requests(house, end):
+    """They may be the middle of a body, and so what somebody else has written."""
+    client = house.client()
+    client.deliver(get(b"/v1/slow"))
+    inner = get(b"/v1/smuggled", method=b"DELETE")
+    data = post(100000 + len(inner), b"x" * 100000 + inner)
+    at = data.index(inner)
+    client.deliver(data[:at], data[at:])
+    if end:
+        client.finish()
+    assert client.protocol._held == b"", "nothing more is kept"
+    house.origin.deliver(answer(b"first"))
+    ((status, fields, content),) = final(client.received)
+    assert (status, fields[b"connection"], content) == (200, b"close", b"first")
+    assert client.ended
+    assert b"smuggled" not in house.origin.received
+    assert house.outcomes == ["completed"]
+
+
 # --- keep-alive ---------------------------------------------------------------------------------------
 
 
@@ -181,7 +210,7 @@ def test_a_half_closed_client_gets_its_answer(house):
     client = house.client()
     client.deliver(get())
     client.finish()
-    assert client.clear() == b"HTTP/1.1 102 Processing\r\n\r\n"
+    assert client.clear() == CONTINUE
     house.origin.deliver(answer())
     ((status, fields, content),) = responses(client.received)
     assert (status, fields[b"connection"], content) == (200, b"close", b"ok")
@@ -189,7 +218,7 @@ def test_a_half_closed_client_gets_its_answer(house):
     assert house.outcomes == ["completed"]
 
 
-def test_a_half_closed_http_1_0_client_gets_its_answer_and_no_102(house):
+def test_a_half_closed_http_1_0_client_gets_its_answer_and_no_100(house):
     client = house.client()
     client.deliver(get(version=b"1.0"))
     client.finish()
@@ -198,7 +227,56 @@ def test_a_half_closed_http_1_0_client_gets_its_answer_and_no_102(house):
     assert statuses(client.received) == [200]
 
 
-def test_no_102_comes_after_the_head(house):
+def test_pythons_http_client_reads_over_the_100(house):
+    """It does so for no other interim answer."""
+
+    class Received:
+        def makefile(self, mode):
+            return io.BytesIO(client.received)
+
+    client = house.client()
+    client.deliver(get())
+    client.finish()
+    house.origin.deliver(answer(b"hello"))
+    response = http.client.HTTPResponse(Received())
+    response.begin()
+    assert (response.status, response.read()) == (200, b"hello")
+    assert client.received.startswith(CONTINUE)
+
+
+EVENT = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize("begun", [b"", EVENT])
+def test_an_end_two_seconds_after_the_requests_begin_is_a_leaving(house, version, begun):
+    client = house.client()
+    client.deliver(get(version=version))
+    house.origin.deliver(begun)
+    house.wait(2.25)
+    client.finish()
+    assert client.aborted
+    assert house.origin.aborted
+    assert house.outcomes == ["client_left"]
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize("begun", [b"", EVENT])
+def test_an_end_within_two_seconds_waits_for_its_answer(house, version, begun):
+    client = house.client()
+    client.deliver(get(version=version))
+    house.origin.deliver(begun)
+    house.wait(1.75)
+    client.finish()
+    house.wait(100)
+    assert client.lost is None
+    house.origin.deliver(b"data: 2\n\n" if begun else answer(b"data: 2\n\n"))
+    house.origin.finish()
+    assert b"data: 2\n\n" in client.received
+    assert house.outcomes == ["completed"]
+
+
+def test_no_100_comes_after_the_head(house):
     client = house.client()
     client.deliver(get())
     house.origin.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
@@ -214,8 +292,7 @@ def test_pipelined_requests_before_a_half_close_are_all_answered(house):
     for _ in range(2):
         assert client.lost is None
         house.origin.deliver(answer())
-    received = client.received.replace(b"HTTP/1.1 102 Processing\r\n\r\n", b"")
-    found = responses(received)
+    found = final(client.received)
     assert [status for status, _, _ in found] == [200, 200, 200]
     assert [fields.get(b"connection") for _, fields, _ in found] == [None, None, b"close"]
     assert client.lost is not None
@@ -267,6 +344,26 @@ def test_a_half_closed_client_that_vanishes_is_noticed(house):
     house.wait(0.5)
     assert client.aborted
     assert house.origin.aborted
+    assert house.outcomes == ["client_left"]
+
+
+@pytest.mark.parametrize("tunnel", [True, False])
+def test_a_client_that_vanishes_while_its_upload_is_paused_is_noticed(build, tunnel):
+    house = build(automatic=tunnel)
+    client = house.client()
+    client.deliver(post(10000000))
+    if tunnel:
+        house.origin.take(0)
+        client.deliver(*[b"x" * 65536] * 5)
+    assert not client.reading
+    client.getHandle()
+    house.wait(5)
+    assert client.lost is None, "one that is still there stays"
+    client.vanish()
+    house.wait(0.5)
+    assert client.aborted
+    assert all(origin.aborted for origin in house.origins)
+    assert house.pool.stats().waiting == 0
     assert house.outcomes == ["client_left"]
 
 
@@ -324,6 +421,46 @@ def test_the_head_deadline_of_a_later_request_begins_with_its_first_byte(house):
     client.clear()
     house.wait(60)
     client.deliver(b"G")
+    house.wait(house.deadlines.head - 0.5)
+    assert client.received == b""
+    house.wait(1)
+    assert statuses(client.received) == [408]
+
+
+@pytest.mark.parametrize("pieces", [[b"\r\n"], [b"\r", b"\n"], [b"\r\n\r"]])
+def test_empty_lines_between_requests_begin_none(house, pieces):
+    """A connection that hears nothing else is idle, and closed as quietly as one."""
+    client = house.client()
+    client.deliver(get(b"/healthz"))
+    client.clear()
+    client.deliver(*pieces)
+    house.wait(house.deadlines.idle - 0.5)
+    assert client.lost is None
+    house.wait(1)
+    assert client.lost is not None
+    assert (client.received, house.lines) == (b"", [])
+
+
+@pytest.mark.parametrize("pieces", [[b"\r\n"], [b"\r", b"\n"]])
+def test_empty_lines_do_not_keep_a_connection_open(house, pieces):
+    client = house.client()
+    client.deliver(get(b"/healthz"))
+    client.clear()
+    for _ in range(16):
+        house.wait(5)
+        if client.lost is None:
+            client.deliver(*pieces)
+    assert client.lost is not None
+    assert client.received == b""
+
+
+def test_the_head_deadline_begins_with_what_follows_empty_lines(house):
+    client = house.client()
+    client.deliver(get(b"/healthz"))
+    client.clear()
+    client.deliver(b"\r\n")
+    house.wait(30)
+    client.deliver(b"\r\nG")
     house.wait(house.deadlines.head - 0.5)
     assert client.received == b""
     house.wait(1)
@@ -389,6 +526,23 @@ def test_a_refused_request_whose_body_still_comes_gets_its_answer(house, method)
     client.finish()
     assert client.lost is not None
     assert not client.aborted
+
+
+def test_a_local_page_before_the_end_of_the_body_announces_the_close(house):
+    client = house.client()
+    client.deliver(get(b"/healthz", b"Content-Length: 5"))
+    ((status, fields, _),) = responses(client.received)
+    assert (status, fields[b"connection"]) == (200, b"close")
+    assert client.ended
+    assert client.lost is None, "the rest of the body is read over"
+
+
+def test_a_local_page_after_the_end_of_the_body_keeps_the_connection(house):
+    client = house.client()
+    client.deliver(get(b"/healthz", b"Content-Length: 5") + b"hello")
+    ((_, fields, _),) = responses(client.received)
+    assert b"connection" not in fields
+    assert client.lost is None
 
 
 def test_a_refused_client_that_never_stops_sending_is_aborted(house):
@@ -544,6 +698,67 @@ def test_a_reader_that_takes_nothing_of_a_last_answer_is_aborted(house):
     assert client.aborted
 
 
+def slow_reader(house, *fields, size=60000):
+    """A client whose answer is complete, and waits for it."""
+    client = house.client()
+    client.take(0)
+    client.deliver(get(b"/v1/models", *fields))
+    house.origin.deliver(answer(b"x" * size))
+    assert house.outcomes[-1:] == ["completed"]
+    assert client.held >= size
+    return client
+
+
+@pytest.mark.parametrize("fields", [[], [b"Connection: close"]])
+def test_a_reader_that_still_takes_bytes_is_not_reset_however_slow(house, fields):
+    client = slow_reader(house, *fields)
+    for _ in range(20):
+        house.wait(50)
+        client.take(2500)
+    assert client.lost is None
+    client.take()
+    assert [len(content) for _, _, content in responses(client.received)] == [60000]
+    assert not client.aborted
+
+
+@pytest.mark.parametrize(("fields", "limit"), [([], 75 + 60), ([b"Connection: close"], 60)])
+def test_a_reader_that_takes_no_more_is_reset(house, fields, limit):
+    """After the idle deadline the connection is closing, and has that deadline too."""
+    client = slow_reader(house, *fields)
+    house.wait(limit - 0.5)
+    assert client.lost is None
+    house.wait(1)
+    assert client.aborted
+
+
+@pytest.mark.parametrize("fields", [[], [b"Connection: close"]])
+def test_a_reader_that_stops_taking_bytes_later_is_reset(house, fields):
+    client = slow_reader(house, *fields)
+    for _ in range(5):
+        house.wait(50)
+        client.take(2500)
+    house.wait(75 + 2 * 60)
+    assert client.aborted
+
+
+def test_how_slowly_an_answer_was_read_says_nothing_of_the_next_one(house):
+    client = slow_reader(house)
+    client.take(60000)
+    house.wait(house.deadlines.idle + 1)
+    assert 0 < client.held < 1000
+    client.take()
+    client.clear()
+    client.take(0)
+    client.deliver(get(b"/v1/models", b"Connection: close"))
+    house.origins[-1].deliver(answer(b"x" * 60000))
+    for _ in range(20):
+        house.wait(50)
+        client.take(2500)
+    assert client.lost is None
+    client.take()
+    assert [len(content) for _, _, content in responses(client.received)] == [60000]
+
+
 def test_the_client_full_pauses_the_origin_and_ready_resumes_it(house):
     client = house.client()
     client.deliver(get())
@@ -593,7 +808,7 @@ def test_a_client_that_was_full_before_the_tunnel_came_is_told_to_it(build):
     origin.finish()
     client.deliver(get(b"/v1/b"))
     client.finish()
-    assert client.held > 65536, "the 102 has filled it"
+    assert client.held > 65536, "the 100 has filled it"
     later = house.endpoint.pending[0].open()
     assert b"/v1/b" in later.received
     assert not later.reading

@@ -3,6 +3,7 @@
 import pytest
 from twisted.internet.defer import Deferred
 
+from awfproxy.credentials.verdict import Accepted
 from awfproxy.errors import EgressDenied, EgressTimeout, EgressUnreachable
 from awfproxy.settings import Deadlines, PoolLimits
 from tests.memory.peers import answer, chunk, chunked_post, get, post, responses, statuses
@@ -121,6 +122,87 @@ def test_an_end_marker_outside_an_event_stream_means_nothing(house):
     house.origin.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ndata: [DONE]\n\n")
     client.reset()
     assert house.outcomes == ["client_left"]
+
+
+END_MARKERS = [
+    b"data: [DONE]\n\n",
+    b"data: [DONE]\r\n\r\n",
+    b"event: response.completed\ndata: {}\n\n",
+    b'event: response.incomplete\r\ndata: {"a": 1}\r\n\r\n',
+    b"event: response.failed\ndata: {}\n\n",
+]
+BEFORE = [b"", b"data: 1\n\n", b"data: 1\r\n\r\n"]
+
+
+@pytest.mark.parametrize("event", END_MARKERS)
+@pytest.mark.parametrize("before", BEFORE)
+def test_an_end_marker_counts_however_it_is_cut_and_not_before_its_event_has_ended(build, event, before):
+    text = before + event
+    for cut in range(1, len(text)):
+        house = build()
+        client = house.client()
+        client.deliver(post(2, b"{}"))
+        house.origin.deliver(SSE + chunk(text[:cut]), chunk(text[cut:]))
+        client.reset()
+        assert house.outcomes == ["client_left_after_done"], cut
+        house.close()
+    house = build()
+    client = house.client()
+    client.deliver(post(2, b"{}"))
+    house.origin.deliver(SSE, *(chunk(text[at : at + 1]) for at in range(len(text) - 1)))
+    client.reset()
+    assert house.outcomes == ["client_left"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'data: {"delta": "write event: response.completed"}\n\n',
+        b'data: {"delta": "data: [DONE]"}\n\n',
+        b"data: data: [DONE]\n\n",
+        b": data: [DONE]\n\n",
+        b"data: [DONE] and more\n\n",
+        b"event: response.completed_not\ndata: {}\n\n",
+        b"event: response.completed\ndata: {}\n",
+        b"event: response.completed\r\ndata: {}\r\n",
+        b"data: [DONE]\n",
+        b"data: [DONE]",
+    ],
+)
+def test_the_words_of_an_end_marker_are_none(house, text):
+    client = house.client()
+    client.deliver(post(2, b"{}"))
+    house.origin.deliver(SSE + chunk(b"data: 1\n\n" + text))
+    client.reset()
+    assert house.outcomes == ["client_left"]
+
+
+def test_an_end_marker_is_seen_behind_its_words(house):
+    client = house.client()
+    client.deliver(post(2, b"{}"))
+    text = b"data: data: [DONE]\n\ndata: [DONE]?\n\ndata: [DONE]\n\n"
+    house.origin.deliver(SSE + chunk(text))
+    client.reset()
+    assert house.outcomes == ["client_left_after_done"]
+
+
+@pytest.mark.parametrize("kind", [b"Text/Event-Stream", b"TEXT/EVENT-STREAM; charset=utf-8"])
+def test_an_event_stream_is_one_in_any_case(house, kind):
+    client = house.client()
+    client.deliver(post(2, b"{}"))
+    house.origin.deliver(SSE.replace(b"text/event-stream", kind) + chunk(b"data: [DONE]\n\n"))
+    client.reset()
+    assert house.outcomes == ["client_left_after_done"]
+
+
+def test_a_half_close_between_an_end_marker_and_its_data_is_no_leaving(house):
+    client = house.client()
+    client.deliver(post(2, b"{}"))
+    house.origin.deliver(SSE + chunk(b"event: response.completed\n"))
+    client.finish()
+    assert not client.aborted
+    house.origin.deliver(chunk(b"data: {}\n\n") + b"0\r\n\r\n")
+    assert house.outcomes == ["completed"]
 
 
 # --- truncation ---------------------------------------------------------------------------------------
@@ -342,6 +424,51 @@ def test_the_response_deadline_begins_when_the_body_is_complete(build):
     assert statuses(client.received) == [504]
 
 
+EXPECTS = post(10, b"", b"Expect: 100-continue")
+
+
+def test_before_its_100_a_body_that_is_expected_is_the_origins_delay(build):
+    house = build(deadlines=SHORT)
+    client = house.client()
+    client.deliver(EXPECTS)
+    house.wait(15.5)
+    assert client.received == b""
+    house.wait(0.75)
+    assert refusal(client)[:2] == (504, "origin_timeout")
+    assert house.origin.aborted
+
+
+@pytest.mark.parametrize("interim", [b"102 Processing", b"103 Early Hints"])
+def test_another_interim_answer_asks_for_no_body(build, interim):
+    house = build(deadlines=SHORT)
+    client = house.client()
+    client.deliver(EXPECTS)
+    house.origin.deliver(b"HTTP/1.1 " + interim + b"\r\n\r\n")
+    client.clear()
+    house.wait(15.5)
+    assert client.received == b""
+    house.wait(0.75)
+    assert refusal(client)[:2] == (504, "origin_timeout")
+
+
+@pytest.mark.parametrize("asked", ["100", "first byte", "beside the head"])
+def test_after_its_100_or_its_first_byte_a_body_that_is_expected_is_the_clients_delay(build, asked):
+    house = build(deadlines=SHORT)
+    client = house.client()
+    client.deliver(EXPECTS + b"1" if asked == "beside the head" else EXPECTS)
+    if asked == "100":
+        house.wait(12)
+        house.origin.deliver(b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.clear()
+    elif asked == "first byte":
+        house.wait(12)
+        client.deliver(b"1")
+    house.wait(7.5)
+    assert client.received == b""
+    house.wait(0.75)
+    assert refusal(client)[:2] == (408, "request_body_timeout")
+
+
 def test_a_stream_that_falls_silent_is_reset_and_each_piece_moves_the_deadline(build):
     house = build(deadlines=SHORT)
     client = house.client()
@@ -557,6 +684,28 @@ def test_only_a_2xx_of_the_providers_is_a_success(house, status, counted):
     client.deliver(get())
     house.origin.deliver(answer(status=status))
     assert (house.health.last_success is not None) is counted
+
+
+@pytest.mark.parametrize(("status", "doubted"), [(b"401 No", True), (b"403 No", False), (b"200 OK", False)])
+def test_a_401_makes_the_key_doubtful_and_changes_no_readiness(house, status, doubted):
+    house.health.key_checked(Accepted())
+    client = house.client()
+    client.deliver(get())
+    house.origin.deliver(answer(status=status))
+    assert house.health.is_doubted is doubted
+    assert house.health.reason() is None
+
+
+def test_a_success_clears_an_egress_that_has_failed(house):
+    house.health.key_checked(Accepted())
+    client = house.client()
+    client.deliver(get())
+    house.health.egress_failed(EgressTimeout())
+    house.origin.deliver(answer(status=b"500 No"))
+    assert house.health.reason() == EgressTimeout.sentence
+    client.deliver(get())
+    house.origin.deliver(answer())
+    assert house.health.reason() is None
 
 
 def test_a_waiter_is_served_by_the_tunnel_that_becomes_free(build):

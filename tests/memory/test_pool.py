@@ -1,6 +1,9 @@
 """The pool: LIFO tunnels, one FIFO of waiters, and nobody held up by an attempt that hangs."""
 
+import gc
+
 import pytest
+from twisted.internet.defer import fail
 
 from awfproxy.errors import EgressDenied, EgressTimeout, EgressUnreachable, InternalError
 from awfproxy.net.deadlines import Sweep
@@ -435,6 +438,49 @@ def test_a_hanging_attempt_that_opens_at_last_serves_who_waits(bath):
     all_counts(bath, idle=1, busy=1)
 
 
+@pytest.mark.parametrize("limits", [{"opening": 3}, {"opening": 30, "maximum": 3}])
+def test_at_the_cap_the_oldest_attempt_that_nobody_waits_for_is_given_up(limits):
+    bath = Bath(**limits)
+    gone = []
+    for _ in range(3):
+        gone.append(bath.acquire())
+        bath.wait(1)
+    for each in gone:
+        bath.pool.cancel(each)
+    bath.wait(2)
+    waiters = [bath.acquire(), bath.acquire()]
+    assert [attempt.cancelled for attempt in bath.attempts] == [True, True, False, False, False]
+    assert len(bath.pending) == 3
+    bath.attempts[3].open()
+    bath.attempts[4].open()
+    assert not any(waiter.waits for waiter in waiters)
+    assert bath.heard == [None, None], "what is given up has not failed"
+    assert bath.pool.stats().failed == 0
+    all_counts(bath, busy=2, opening=1)
+
+
+@pytest.mark.parametrize("why", ["young", "waited for"])
+def test_at_the_cap_an_attempt_that_is_relied_on_is_not_given_up(why):
+    bath = Bath(opening=2)
+    first = [bath.acquire(), bath.acquire()]
+    if why == "young":
+        for waiter in first:
+            bath.pool.cancel(waiter)
+    else:
+        bath.wait(5)
+    waiters = [bath.acquire() for _ in range(3)]
+    assert not any(attempt.cancelled for attempt in bath.attempts)
+    assert len(bath.attempts) == 2
+    assert all(waiter.waits for waiter in waiters)
+
+
+def test_below_the_cap_no_attempt_is_given_up(bath):
+    bath.pool.cancel(bath.acquire())
+    bath.wait(5)
+    bath.acquire()
+    assert len(bath.pending) == 2
+
+
 # --- failures -----------------------------------------------------------------------------------------
 
 
@@ -493,6 +539,43 @@ def test_each_waiter_hears_of_one_failure_of_its_own(bath):
     assert [type(waiter.problem) for waiter in waiters] == [EgressDenied] * 3
     all_counts(bath)
     assert len(bath.attempts) == 3
+
+
+def test_attempts_that_fail_at_once_tell_every_waiter_and_none_is_left(bath, logged_failures):
+    """No route is such a failure; it comes back while the attempt is being begun."""
+    waiters = [bath.acquire() for _ in range(1500)]
+    bath.endpoint.connect = lambda factory: fail(EgressUnreachable())
+    for attempt in list(bath.pending):
+        attempt.fail(EgressUnreachable())
+    assert {type(waiter.problem) for waiter in waiters} == {EgressUnreachable}
+    all_counts(bath)
+    gc.collect()
+    assert logged_failures == []
+
+
+def test_a_late_failure_of_an_overtaken_attempt_is_no_news(bath):
+    bath.acquire()
+    bath.acquire()
+    bath.attempts[1].open()
+    bath.attempts[0].fail(EgressTimeout())
+    assert bath.heard == [None]
+
+
+def test_failures_are_news_while_no_later_attempt_was_ready(bath):
+    """Else clients that soon leave would keep a way out that hangs from being noticed."""
+    for attempts in range(1, 4):
+        gone = bath.acquire()
+        assert len(bath.attempts) == attempts
+        bath.wait(5)
+        bath.pool.cancel(gone)
+    bath.acquire()
+    bath.attempts[0].fail(EgressTimeout())
+    assert [type(problem) for problem in bath.heard] == [EgressTimeout]
+    bath.attempts[2].open()
+    bath.attempts[1].fail(EgressTimeout())
+    assert bath.heard[1:] == [None]
+    bath.attempts[3].fail(EgressDenied())
+    assert [type(problem) for problem in bath.heard[2:]] == [EgressDenied]
 
 
 def test_a_waiter_may_ask_again_from_inside_its_failure(bath):

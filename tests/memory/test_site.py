@@ -65,6 +65,19 @@ def test_draining_serves_no_pipelined_request_any_more(house):
     assert client.ended
 
 
+def test_draining_serves_no_pipelined_request_of_a_client_that_half_closes(house):
+    client = house.client()
+    client.deliver(get(b"/v1/a") + get(b"/v1/b"))
+    drain(house)
+    client.finish()
+    house.origin.deliver(answer())
+    assert b"/v1/b" not in house.origin.received
+    (*_, (status, fields, _)) = responses(client.received)
+    assert (status, fields[b"connection"]) == (200, b"close")
+    assert house.outcomes == ["completed"]
+    assert client.ended
+
+
 def test_draining_waits_until_the_last_byte_has_left(house):
     client = house.client()
     client.take(0)
@@ -124,6 +137,22 @@ def test_a_client_that_reads_nothing_does_not_outlast_the_drain(house):
     house.origin.deliver(answer(b"x" * 50000))
     done = drain(house, 5.0)
     house.wait(5.5)
+    assert client.aborted
+    assert done.called
+
+
+def test_a_slow_reader_does_not_outlast_the_drain(house):
+    """Where it hears 503 behind an earlier answer of which it still takes some."""
+    client = house.client()
+    client.take(0)
+    client.deliver(get(b"/v1/a"))
+    house.origin.deliver(answer(b"x" * 50000))
+    client.deliver(get(b"/v1/b"))
+    done = drain(house, 5.0)
+    for _ in range(8):
+        house.wait(1)
+        client.take(1000)
+    assert house.outcomes == ["completed", "drained"]
     assert client.aborted
     assert done.called
 

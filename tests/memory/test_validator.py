@@ -1,5 +1,7 @@
 """The startup validator: the table of causes, row by row, and the walk through it on a clock."""
 
+from itertools import pairwise
+
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -28,6 +30,7 @@ from awfproxy.providers.openai import OPENAI
 from awfproxy.service.exit import ExitCode
 from awfproxy.service.validator import (
     ATTEMPT_LIMIT,
+    DOUBT_PAUSE,
     SHORTEST_ATTEMPT,
     Open,
     Policy,
@@ -337,6 +340,60 @@ def test_watch_tries_again_when_a_tunnel_fails_later():
     walk.clock.advance(1)
     walk.answer(Accepted())
     assert walk.health.reason() is None
+    walk.running.cancel()
+
+
+def accepted(health):
+    health.egress_ok()
+    health.key_checked(Accepted())
+
+
+def test_watch_probes_no_ready_process_that_sees_no_401():
+    walk = watching(accepted)
+    for _ in range(600):
+        walk.clock.advance(1)
+        walk.health.succeeded()
+    assert walk.limits == []
+    walk.running.cancel()
+
+
+def test_watch_checks_a_doubted_key_and_goes_by_the_verdict():
+    walk = watching(accepted)
+    walk.clock.advance(100)
+    walk.health.doubt()
+    walk.clock.advance(1)
+    assert walk.asking
+    assert walk.health.reason() is None, "until the check has said so"
+    walk.answer(Rejected("invalid_api_key"))
+    assert walk.health.reason() == "The provider rejects the key (invalid_api_key)."
+    walk.clock.advance(2)
+    walk.answer(Accepted())
+    assert walk.health.reason() is None
+    walk.running.cancel()
+
+
+def test_watch_leaves_a_doubted_key_in_service_that_the_check_accepts():
+    walk = watching(accepted)
+    walk.health.doubt()
+    walk.clock.advance(1)
+    walk.answer(Accepted())
+    assert walk.health.reason() is None
+    walk.clock.pump([1.0] * 200)
+    assert len(walk.limits) == 1
+    walk.running.cancel()
+
+
+def test_watch_checks_a_doubted_key_no_more_than_once_a_minute():
+    walk = watching(accepted)
+    asked = []
+    for second in range(1, 301):
+        walk.health.doubt()
+        walk.clock.advance(1)
+        if walk.asking:
+            asked.append(second)
+            walk.answer(Accepted())
+    assert len(asked) in (4, 5)
+    assert all(later - before >= DOUBT_PAUSE for before, later in pairwise(asked))
     walk.running.cancel()
 
 

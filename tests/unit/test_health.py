@@ -82,6 +82,29 @@ def test_failed_tunnel_is_not_ready_until_the_next_success(health):
     assert (health.egress_state, health.egress_error) == ("ok", None)
 
 
+@pytest.mark.parametrize("probing", [True, False])
+def test_success_of_a_client_clears_a_failed_tunnel(wall, probing):
+    """Without a probe nothing else would, as long as tunnels stay open."""
+    health = Health(wall, probing)
+    health.key_checked(Accepted())
+    health.egress_failed(EgressUnreachable())
+    health.succeeded()
+    assert health.reason() is None
+    assert (health.egress_state, health.egress_error) == ("ok", None)
+
+
+def test_doubt_changes_nothing_and_ends_with_the_next_check(health):
+    health.key_checked(Accepted())
+    assert not health.is_doubted
+    health.doubt()
+    assert health.is_doubted
+    assert health.reason() is None
+    health.succeeded()
+    assert health.is_doubted, "it can have been another request's"
+    health.key_checked(Accepted())
+    assert not health.is_doubted
+
+
 def test_failed_tunnel_counts_when_nothing_is_probed(wall):
     health = Health(wall, probing=False)
     assert health.egress_state == "unknown"

@@ -138,8 +138,10 @@ def test_empty_lines_in_front_of_a_request_are_read_over() -> None:
 
 def test_reader_says_whether_a_head_has_begun() -> None:
     reader = RequestHeadReader()
-    assert not reader.begun
-    reader.feed(b"\r")
+    for piece in b"\r", b"\n", b"\r\n\r":
+        reader.feed(piece)
+        assert not reader.begun, "that is an empty line in front of a head"
+    reader.feed(b"\nG")
     assert reader.begun
 
 
