@@ -39,7 +39,7 @@ _MAX_HELD = 65536
 """Octets of pipelined requests kept while one is answered; beyond it the connection closes after that one."""
 _EACH_SWEEP = 0.0
 _HALF_CLOSE = 2.0
-"""Seconds after a request's begin in which its client's FIN means "I have sent all", not "I have gone"."""
+"""Seconds after a request's end in which its client's FIN means "I have sent all", not "I have gone"."""
 _LINGER = 2.0
 """Seconds in which a client that still sends may read our last response, from when all of it has left."""
 _REQUEST_ID = re.compile(rb"[\w.-]{1,128}")
@@ -103,6 +103,8 @@ class Channel(Protocol):
         self._full = False
         self._paused = False
         self._unsent = 0
+        self._received_at = 0.0
+        """When the current request was complete."""
         self._refused = False
         """Something that the client sends is not read as requests any more."""
         self.closing_after = False
@@ -231,6 +233,7 @@ class Channel(Protocol):
         request = self._request = Request(self, admitted.head, admitted.framing, record)
         if admitted.framing is NO_BODY:
             self._state = _ANSWERING
+            self._received_at = record.started
             if rest:
                 self._hold(rest)
         else:
@@ -255,8 +258,7 @@ class Channel(Protocol):
 
     def _is_late(self) -> bool:
         """Who only has nothing more to send says so right after the request; a FIN later on is a leaving."""
-        assert self._request is not None
-        return self.seconds() - self._request.record.started > _HALF_CLOSE
+        return self.seconds() - self._received_at > _HALF_CLOSE
 
     def _probe_client(self) -> None:
         """One who left answers this with a reset, one who waits reads over it (RFC 9110 15.2)."""
@@ -282,6 +284,7 @@ class Channel(Protocol):
         body, self._body = self._body, None
         assert body is not None
         self._state = _ANSWERING
+        self._received_at = self.seconds()
         request.complete = True
         request.trailers = body.trailers
         if body.rest:

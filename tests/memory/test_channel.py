@@ -249,7 +249,7 @@ EVENT = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"
 
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
 @pytest.mark.parametrize("begun", [b"", EVENT])
-def test_an_end_two_seconds_after_the_requests_begin_is_a_leaving(house, version, begun):
+def test_an_end_two_seconds_after_the_requests_end_is_a_leaving(house, version, begun):
     client = house.client()
     client.deliver(get(version=version))
     house.origin.deliver(begun)
@@ -274,6 +274,16 @@ def test_an_end_within_two_seconds_waits_for_its_answer(house, version, begun):
     house.origin.finish()
     assert b"data: 2\n\n" in client.received
     assert house.outcomes == ["completed"]
+
+
+def test_the_two_seconds_begin_when_the_upload_has_ended(house):
+    client = house.client()
+    client.deliver(b"POST /v1/a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na")
+    house.wait(3)
+    client.deliver(b"b")
+    client.finish()
+    house.origin.deliver(answer())
+    assert [content for _, _, content in responses(client.received.replace(CONTINUE, b""))] == [b"ok"]
 
 
 def test_no_100_comes_after_the_head(house):

@@ -150,7 +150,6 @@ def test_key_file_is_read_once(canary: str) -> None:
     assert files.reads == ["/dev/fd/63"]
 
 
-
 def test_the_real_file_system(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_bytes(b"content")
