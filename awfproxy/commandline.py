@@ -73,18 +73,19 @@ EXAMPLES = """\
 Examples:
   export OPENAI_API_KEY=...                            the key stays here; agents get none
   {program} --egress-proxy http://squid:3128
-  {program} --key-file /etc/awfproxy/key --egress-proxy http://squid:3128 --probe require
+  {program} --key-file /etc/awfproxy/key --egress-proxy http://squid:3128
   {program} --listen unix:/run/awfproxy/openai.sock --egress-proxy direct
   AWFPROXY_PORT=10080 {program} --config /etc/awfproxy.toml
 """
 
 EXIT_CODES = """\
-Exit codes: 64 command line, 69 no way to the provider in time, 71 port in use, 76 TLS, 77 key rejected,
-78 configuration, a missing key, or a destination that the egress proxy does not allow.
+Exit codes: 64 command line, 69 no way to the provider in time, 70 awfproxy itself failed,
+71 port in use, 76 TLS, 77 key rejected, 78 configuration, a missing key, or a destination that the
+egress proxy does not allow.
 """
 
 
-def help_text(program: str = "twistd -n awfproxy", provider: Provider = OPENAI) -> str:
+def help_text(program: str = "twistd -n --pidfile= awfproxy", provider: Provider = OPENAI) -> str:
     """All options in their groups, with variables and defaults, and examples."""
     parts = [f"Usage: {program} [options]\n"]
     for group in dict.fromkeys(option.group for option in OPTIONS):

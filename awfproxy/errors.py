@@ -297,6 +297,28 @@ class OriginError(AwfError):
     hop = Hop.ORIGIN
 
 
+class OriginUnreachable(OriginError):
+    """Only where the operator said `direct`: else it is the egress proxy that connects to the origin."""
+
+    status = 502
+    code = "origin_unreachable"
+    retryable = True
+    retry_after = 2
+    sentence = "The provider cannot be reached directly."
+    fix = "Check name resolution, network and --target, or name an egress proxy."
+
+
+class OriginConnectTimeout(OriginError):
+    """Only where the operator said `direct`."""
+
+    status = 504
+    code = "origin_connect_timeout"
+    retryable = True
+    retry_after = 2
+    sentence = "The provider did not take a direct connection in time."
+    fix = "Check the network and --target; --connect-deadline sets the limit."
+
+
 class OriginClosed(OriginError):
     status = 502
     code = "origin_closed"

@@ -104,7 +104,7 @@ def makeService(options: Options) -> MultiService:
     """What the runner starts and stops."""
     from twisted.internet import reactor
 
-    # Deadlines follow a clock that nobody sets back; before the first timer is made (E16).
+    # Deadlines follow a clock that nobody sets back; before the first timer is made.
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
     _raise_descriptor_limit()
     try:
@@ -184,14 +184,16 @@ def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str], 
 
 
 def _listener(reactor: Any, hub: Hub, description: str) -> IStreamServerEndpoint:
+    kind = description.partition(":")[0]
+    if kind == "unix" and ":mode=" not in description:
+        description += ":mode=660"  # Twisted's own default lets every user in
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     except (ValueError, TypeError, KeyError, LookupError, OSError):
-        raise ConfigError(
-            f"--listen: {description} is not an endpoint that Twisted can open here. "
-            "Examples: tcp:10000:interface=127.0.0.1, unix:/run/awfproxy.sock, systemd:domain=INET:index=0."
-        ) from None
-    kind = description.partition(":")[0]
+        why = "is not an endpoint that Twisted can open here. Examples: tcp:10000:interface=127.0.0.1, "
+        if kind == "systemd":
+            why = "names no inherited socket: LISTEN_FDS and LISTEN_FDNAMES come from a .socket unit. Also: "
+        raise ConfigError(f"--listen: {description} {why}unix:/run/awfproxy.sock.") from None
     return ListeningEndpoint(hub, endpoint) if kind in _PLAIN_SOCKETS or kind.isdigit() else endpoint
 
 

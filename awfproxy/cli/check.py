@@ -129,7 +129,7 @@ def _validate(settings: Settings) -> _Finding:
         case [ConfigError() as error]:
             raise error
         case [BaseException() as problem]:
-            # Only the type: the text of a library's exception is not ours to vouch for (G4).
+            # Only the type: the text of a library's exception is not ours to vouch for.
             return _Finding(ExitCode.INTERNAL, f"The check itself failed: {type(problem).__name__}")
     return _Finding(128 + signal.SIGINT, "Stopped by a signal before the check had ended.")
 

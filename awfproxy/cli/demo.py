@@ -57,7 +57,7 @@ kept. No key is needed; the agent needs none either.
 
 Ignored, whether set or not: OPENAI_API_KEY and every other source of a key, HTTPS_PROXY and NO_PROXY,
 OPENAI_API_TARGET, OPENAI_API_BASE_PATH, SSL_CERT_FILE, NODE_EXTRA_CA_CERTS, configuration files, and
-all other AWFPROXY_ variables. With a key: twistd -n awfproxy --help
+all other AWFPROXY_ variables. With a key: twistd -n --pidfile= awfproxy --help
 """
 
 
@@ -86,7 +86,7 @@ def _refused(code: ExitCode, sentence: str) -> int:
 
 
 def _run(reactor: Any, line: CommandLine, environ: Mapping[str, str]) -> None:
-    reactor.seconds = time.monotonic  # before the first timer, which is the stand-in's (E16)
+    reactor.seconds = time.monotonic  # before the first timer, which is the stand-in's
     key = Secret(b"sk-" + secrets.token_hex(24).encode("ascii"))
     identity = make_identity(OPENAI.host, datetime.now(UTC))
     far = _port(origin.listen(reactor, origin.StandInSite(reactor, key, time.time), identity))
@@ -191,6 +191,6 @@ def command_line(arguments: Sequence[str]) -> CommandLine:
         if value not in (None, []) and name not in TAKEN:
             raise CommandLineError(
                 f"--{name} has no place in the demo, which takes --port, --bind and --log-format. For the "
-                "daemon itself set a key, and run: twistd -n awfproxy"
+                "daemon itself set a key, and run: twistd -n --pidfile= awfproxy"
             )
     return line

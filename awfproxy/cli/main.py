@@ -25,7 +25,7 @@ Usage: awfproxy VERB [options]
 `awfproxy VERB --help` tells each one's options. The daemon itself is started by Twisted's own commands:
 
   export OPENAI_API_KEY=...
-  twistd -n awfproxy --egress-proxy http://squid:3128        (all options: twistd awfproxy --help)
+  twistd -n --pidfile= awfproxy --egress-proxy http://squid:3128        (all options: twistd awfproxy --help)
 
 Then point the agent at http://127.0.0.1:10000, with any text for its key.
 
@@ -66,5 +66,5 @@ def _unknown(verb: str) -> str:
     close = get_close_matches(verb, VERBS, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     if verb in ("run", "start", "serve"):
-        hint = " The daemon is started with: twistd -n awfproxy"
+        hint = " The daemon is started with: twistd -n --pidfile= awfproxy"
     return f"there is no such verb.{hint} See awfproxy --help"

@@ -61,6 +61,8 @@ def connect_answer(data: bytes) -> tuple[EgressError | None, bytes] | None:
         return EgressDenied(detail), b""
     if status == 407:
         return EgressAuthRequired(detail), b""
+    if squid is None and status in (404, 501):
+        return EgressProtocolError(detail), b""  # so answers a web server
     if status >= 500 or status == 404 or status == 429:
         return EgressFailed(detail), b""
     return EgressProtocolError(detail), b""

@@ -15,11 +15,12 @@ from zope.interface import implementer
 
 from awfproxy.errors import (
     AwfError,
-    EgressError,
     EgressFailed,
     EgressTimeout,
     EgressUnreachable,
     InternalError,
+    OriginConnectTimeout,
+    OriginUnreachable,
     TlsTimeout,
 )
 from awfproxy.net.dial import TcpEndpoint
@@ -49,6 +50,8 @@ class OriginEndpoint:
         self._reactor = reactor
         self._tls = tls
         self._deadlines = deadlines
+        self._direct = egress is None
+        self._place = origin.authority.decode("ascii") if egress is None else str(egress)
         if egress is None:
             self._tunnel = tcp(reactor, origin.host, origin.port)
         else:
@@ -76,7 +79,7 @@ class OriginEndpoint:
             factory.abandon()
             if isinstance(problem, AwfError | defer.CancelledError):
                 raise
-            raise _egress_error(problem) from None
+            raise _connect_error(problem, self._place, self._direct) from None
         assert isinstance(tls, TlsConnection)
         return tls
 
@@ -104,16 +107,17 @@ class _TlsFactory(Factory):
             self._built.abortConnection()
 
 
-def _egress_error(problem: BaseException) -> EgressError | InternalError:
-    """Our error for one of Twisted's while TCP and CONNECT are under way."""
+def _connect_error(problem: BaseException, place: str, direct: bool) -> AwfError:
+    """Our error for one of Twisted's while TCP and CONNECT are under way; `place` is where they go."""
     if isinstance(problem, defer.TimeoutError | error.TimeoutError | error.TCPTimedOutError):
-        return EgressTimeout()
-    if isinstance(problem, error.DNSLookupError):
-        return EgressUnreachable("its name does not resolve")
-    if isinstance(problem, error.ConnectionRefusedError):
-        return EgressUnreachable("connection refused")
-    if isinstance(problem, error.ConnectError):
-        return EgressUnreachable(type(problem).__name__)
+        return OriginConnectTimeout(place) if direct else EgressTimeout(place)
     if isinstance(problem, error.ConnectionClosed):
-        return EgressFailed("closed without an answer to CONNECT")
-    return InternalError(type(problem).__name__)
+        return EgressFailed(f"{place}: closed without an answer to CONNECT")
+    if not isinstance(problem, error.ConnectError | error.DNSLookupError):
+        return InternalError(type(problem).__name__)
+    why = type(problem).__name__
+    if isinstance(problem, error.DNSLookupError):
+        why = "its name does not resolve"
+    elif isinstance(problem, error.ConnectionRefusedError):
+        why = "connection refused"
+    return OriginUnreachable(f"{place}: {why}") if direct else EgressUnreachable(f"{place}: {why}")

@@ -31,8 +31,8 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-_RECEIVE = 131072
-"""Octets read at once: larger reads gain little for downloads and cost uploads a fifth."""
+_RECEIVE = 65536
+"""Octets read at once. From 128 KiB on, the C library maps and unmaps memory for each read: 15 µs, not 3."""
 _HIGH_WATER = 65536
 """Octets waiting to be sent above which the producer is paused."""
 _MAX_PIECES = 64

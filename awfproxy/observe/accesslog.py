@@ -84,7 +84,7 @@ class AccessLine:
     outcome: Outcome
     duration_ms: float
 
-    def _in_order(self) -> tuple[str | int | float, ...]:
+    def _in_order(self) -> tuple[str | int | float | None, ...]:
         record = self.record
         return (
             printable(record.request_id),
@@ -94,23 +94,23 @@ class AccessLine:
             printable(path_of(record.target))[:_MAX_PATH],
             record.status,
             self.outcome.value,
-            "-" if record.error is None else record.error.code,
+            None if record.error is None else record.error.code,
             record.request_bytes,
             record.response_bytes,
             self.duration_ms,
-            "-" if record.reused is None else "reused" if record.reused else "new",
+            None if record.reused is None else "reused" if record.reused else "new",
             _milliseconds(record.started, record.acquired),
             _milliseconds(record.started, record.head_at),
-            printable(record.provider_request_id) or "-",
+            printable(record.provider_request_id) or None,
         )
 
     @property
-    def values(self) -> dict[str, str | int | float]:
-        """The line's values by name, in its order."""
+    def values(self) -> dict[str, str | int | float | None]:
+        """The line's values by name, in its order; None (in text `-`) for what there is not."""
         return dict(zip(_NAMES, self._in_order(), strict=True))
 
     def __str__(self) -> str:
-        return _TEXT % self._in_order()
+        return _TEXT % tuple(["-" if value is None else value for value in self._in_order()])
 
 
 ACCESS_EVENT = {"event": "request_complete", "log_level": LogLevel.info}
@@ -135,7 +135,7 @@ class AccessLog:
 
     def ended(self, record: AccessRecord, outcome: Outcome, now: float, detail: str = "") -> None:
         """The one line, and the counters."""
-        duration = _milliseconds(record.started, now)
+        duration = round((now - record.started) * 1000, 2)
         failed = record.status >= 500 or outcome in (Outcome.UPSTREAM_FAILED, Outcome.UPSTREAM_TRUNCATED)
         self._metrics.ended(failed, duration)
         error = record.error
@@ -154,8 +154,8 @@ class AccessLog:
             )
 
 
-def _milliseconds(since: float, until: float | None) -> float:
-    return -1.0 if until is None else round((until - since) * 1000, 2)
+def _milliseconds(since: float, until: float | None) -> float | None:
+    return None if until is None else round((until - since) * 1000, 2)
 
 
 def printable(data: bytes) -> str:

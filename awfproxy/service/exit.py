@@ -1,7 +1,7 @@
 """Exit codes, and the one way to end with one of them under twistd and twist, daemonised or not.
 
-Both runners return 0 when the reactor is stopped, whatever the reason (E4), and swallow what is
-written to `sys.stderr` (E17). So the code and its sentence are kept here until everything else has
+Both runners return 0 when the reactor is stopped, whatever the reason, and swallow what is
+written to `sys.stderr`. So the code and its sentence are kept here until everything else has
 ended, pid file included, and an `atexit` hook then writes the sentence to the real standard error and
 leaves. A daemon has no standard error: there the sentence becomes the log's last line.
 """
@@ -66,7 +66,7 @@ def _write(stream: TextIO | None, sentence: str) -> None:
 class ExitStatus:
     """The code that this process is to end with; make one in `makeService`, before it daemonises.
 
-    Without `fail` it does nothing, so that a signal ends the process as the runner does it (E7).
+    Without `fail` it does nothing, so that a signal ends the process as the runner does it.
     """
 
     def __init__(

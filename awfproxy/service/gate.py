@@ -1,8 +1,8 @@
 """The gate: validate, listen, be ready, drain. It alone opens ports, and it alone ends the process.
 
 twistd binds ports before anything asynchronous can be known, drops failures of a listening port into
-the log and exits 0 (E3, E4). So nothing listens through `StreamServerEndpointService`: the gate calls
-`listen` itself, after the validator's decision, and hands every failure to `ExitStatus` (E5, J2).
+the log and exits 0. So nothing listens through `StreamServerEndpointService`: the gate calls
+`listen` itself, after the validator's decision, and hands every failure to `ExitStatus`.
 """
 
 import errno
@@ -116,11 +116,11 @@ class Gate(Service):
         return [port.getHost() for port in self._ports]
 
     def privilegedStartService(self) -> None:
-        """Nothing: the ports are opened later, and above 1024 need no privilege (E11)."""
+        """Nothing: the ports are opened later, and above 1024 need no privilege."""
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        # Never earlier: before the reactor runs it cannot be stopped (E4).
+        # Never earlier: before the reactor runs it cannot be stopped.
         self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> Deferred[None] | None:
@@ -205,7 +205,7 @@ class Gate(Service):
         elif isinstance(problem, CannotOpen):
             self._end(ExitCode.OS_ERROR, str(problem))
         else:
-            # Type and places only: the text of an unforeseen exception is not ours to vouch for (G4).
+            # Type and places only: the text of an unforeseen exception is not ours to vouch for.
             kind = type(problem).__name__
             self._log.critical(
                 "Starting failed: {kind}\n{stack}", event="startup_error", kind=kind, stack=_stack(failure)

@@ -2,8 +2,8 @@
 
 It goes by treq over the endpoint that the pool dials with, so it proves the same way: one CONNECT, TLS
 verified, then one cheap GET. It follows no redirect, keeps no connection, sends the key to the
-configured origin alone, and has a deadline over all of it and a cap on what it reads (C11, C12). What
-comes out is an `Attempt`: a verdict of the provider, or our error for the hop that failed (C13).
+configured origin alone, and has a deadline over all of it and a cap on what it reads. What
+comes out is an `Attempt`: a verdict of the provider, or our error for the hop that failed.
 """
 
 from collections.abc import Iterator
@@ -116,7 +116,7 @@ def _quotes(code: str, key: bytes) -> bool:
 
 
 def _bare_cancel(failure: Failure) -> Failure:
-    """Agent wraps the cancelling of a request that was sent (C13); `addTimeout` knows only the bare one."""
+    """Agent wraps the cancelling of a request that was sent; `addTimeout` knows only the bare one."""
     if any(isinstance(cause, CancelledError) for cause in _causes(failure.value)):
         raise CancelledError
     return failure
@@ -142,7 +142,7 @@ def _mapped(problem: BaseException, connected: bool) -> AwfError:
 
 
 def _causes(problem: BaseException | None) -> Iterator[BaseException]:
-    """The exception and those that Agent has wrapped into it (C13)."""
+    """The exception and those that Agent has wrapped into it."""
     if problem is None:
         return
     yield problem
@@ -168,7 +168,7 @@ class _Way:
         return protocol
 
     def abort(self) -> None:
-        """No polite end: an answer not read to its end would hold a TLS connection open (D8)."""
+        """No polite end: an answer not read to its end would hold a TLS connection open."""
         transport = getattr(self.protocol, "transport", None)
         if transport is not None:
             transport.abortConnection()
@@ -180,7 +180,7 @@ class _Exactly:
     """Requests the one URL, as it is.
 
     treq takes every host for a name to be encoded by IDNA, which refuses IPv6 literals and underscores,
-    and it rewrites paths (C1); so it is given a stand-in.
+    and it rewrites paths; so it is given a stand-in.
     """
 
     _agent: IAgent

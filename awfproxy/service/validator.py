@@ -34,6 +34,8 @@ from awfproxy.errors import (
     EgressDenied,
     EgressProtocolError,
     Hop,
+    OriginConnectTimeout,
+    OriginUnreachable,
     TlsNameMismatch,
     TlsProtocolError,
     TlsUntrusted,
@@ -141,7 +143,7 @@ class Policy:
         host = self.origin.host
         kind = "dst" if ":" in host or host.replace(".", "").isdigit() else "dstdomain"
         port = "" if self.origin.port == 443 else f", and acl SSL_ports port {self.origin.port}"
-        return f"acl allowed_hosts {kind} {host}{port}"
+        return f"acl allowed_hosts {kind} {host}{port}, and http_access allow CONNECT allowed_hosts"
 
 
 def pause(attempts: int, first: float, growth: float, longest: float) -> float:
@@ -210,7 +212,7 @@ class Validator:
             except CancelledError:
                 raise
             except Exception as problem:
-                # Only the type: the text of a library's exception is not ours to vouch for (G4).
+                # Only the type: the text of a library's exception is not ours to vouch for.
                 self._log.error(
                     "The check of the key failed by itself: {kind}",
                     event="key_validation",
@@ -238,7 +240,7 @@ class Validator:
             )
 
     def _record_error(self, problem: AwfError) -> None:
-        if problem.hop is Hop.ORIGIN:
+        if problem.hop is Hop.ORIGIN and not isinstance(problem, OriginUnreachable | OriginConnectTimeout):
             # The tunnel stood; what is missing is the answer.
             self._health.egress_ok()
             self._health.key_checked(CannotTell(problem.code))

@@ -651,5 +651,6 @@ def test_unix_socket_is_served(authority, origin: Origin, squid: Squid, canary: 
         *options(authority, origin, squid), "--listen", f"unix:{path}", env={"OPENAI_API_KEY": canary}
     ) as daemon:
         daemon.wait_for_file(path)
+        assert path.stat().st_mode & 0o777 == 0o660, "not everybody on the machine may use the key"
         with Client(path=str(path)) as client:
             assert client.request("GET", "/v1/kit/length").body == b"12345"

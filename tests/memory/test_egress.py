@@ -156,6 +156,8 @@ def test_the_end_of_the_tunnel_reaches_who_is_inside(asking, end, reason):
         ),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", EgressFailed, "CONNECT was answered 502"),
         (b"HTTP/1.1 504 Gateway Timeout\r\n\r\n", EgressFailed, "CONNECT was answered 504"),
+        (b"HTTP/1.0 501 Unsupported method\r\n\r\n", EgressProtocolError, "CONNECT was answered 501"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", EgressProtocolError, "CONNECT was answered 404"),
         (b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n", EgressProtocolError, "CONNECT was answered 302"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", EgressProtocolError, "CONNECT was answered 400"),
         (b"HTTP/1.1 100 Continue\r\n\r\n", EgressProtocolError, "CONNECT was answered 100"),

@@ -579,7 +579,7 @@ def test_the_line_tells_sizes_tunnel_and_times(house):
     house.origin.deliver(answer(b"12345", b"x-request-id: req_1"))
     line = house.line
     assert (line["request_bytes"], line["response_bytes"], line["status"]) == (4, 5, 200)
-    assert (line["tunnel"], line["provider_request_id"], line["error"]) == ("new", "req_1", "-")
+    assert (line["tunnel"], line["provider_request_id"], line["error"]) == ("new", "req_1", None)
     assert (line["duration_ms"], line["tunnel_ms"], line["head_ms"]) == (2000.0, 0.0, 2000.0)
 
 

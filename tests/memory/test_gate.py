@@ -465,5 +465,5 @@ def test_every_event_has_a_name(world):
 
 
 def test_cancelled_error_is_an_ordinary_exception_here():
-    """What the gate's `except Exception` rests on (F4)."""
+    """What the gate's `except Exception` rests on."""
     assert issubclass(CancelledError, Exception)

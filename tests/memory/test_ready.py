@@ -13,6 +13,8 @@ from awfproxy.errors import (
     EgressTimeout,
     EgressUnreachable,
     InternalError,
+    OriginConnectTimeout,
+    OriginUnreachable,
     TlsClosed,
     TlsNameMismatch,
     TlsProtocolError,
@@ -132,6 +134,26 @@ def test_each_failure_to_connect_is_an_error_of_ours(way, cause, kind):
     assert type(way.problem) is kind
     assert "somebody" not in str(way.problem)
     assert way.loop.getDelayedCalls() == []
+
+
+def test_a_failure_to_connect_names_the_place(way):
+    way.tcp.attempts[0].fail(error.ConnectionRefusedError())
+    assert "squid.test:3128: connection refused" in str(way.problem)
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (error.ConnectionRefusedError(), OriginUnreachable),
+        (error.DNSLookupError(NAME), OriginUnreachable),
+        (error.TimeoutError(), OriginConnectTimeout),
+    ],
+)
+def test_going_direct_blames_no_egress_proxy(authority, cause, kind):
+    way = Way(authority, egress=False)
+    way.tcp.attempts[0].fail(cause)
+    assert type(way.problem) is kind
+    assert f"{NAME}:443" in str(way.problem)
 
 
 def test_a_refusal_of_the_proxy_comes_through(way):

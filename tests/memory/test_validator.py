@@ -102,7 +102,9 @@ def test_egress_proxy_that_refuses_is_78(mode, error):
     ],
 )
 def test_denied_origin_gets_the_line_for_squid(origin, line):
-    assert policy(origin=origin).decide(EgressDenied(), 0.1, 1).sentence.endswith(f" In squid.conf: {line}")
+    assert policy(origin=origin).decide(EgressDenied(), 0.1, 1).sentence.endswith(
+        f" In squid.conf: {line}, and http_access allow CONNECT allowed_hosts"
+    )
 
 
 @BOTH

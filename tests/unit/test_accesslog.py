@@ -83,7 +83,7 @@ def test_line_has_all_its_values(events: list[LogEvent]) -> None:
         "path": "/v1/responses",
         "status": 200,
         "outcome": "completed",
-        "error": "-",
+        "error": None,
         "request_bytes": 30000,
         "response_bytes": 5,
         "duration_ms": 1000.0,
@@ -104,8 +104,8 @@ def test_text_line_has_the_same_values(events: list[LogEvent]) -> None:
 def test_what_is_not_known_is_said_to_be_so(events: list[LogEvent]) -> None:
     AccessLog("openai", Metrics()).ended(record(), Outcome.CLIENT_LEFT, 100.0)
     line = as_json(events[0])
-    assert (line["status"], line["tunnel"], line["tunnel_ms"], line["head_ms"]) == (0, "-", -1.0, -1.0)
-    assert (line["provider_request_id"], line["outcome"]) == ("-", "client_left")
+    assert (line["status"], line["tunnel"], line["tunnel_ms"], line["head_ms"]) == (0, None, None, None)
+    assert (line["provider_request_id"], line["outcome"]) == (None, "client_left")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -221,3 +221,10 @@ def test_exchange_is_counted_once(values: dict[str, Any], outcome: Outcome, fail
         "active_requests": 0,
         "avg_latency_ms": 500.0,
     }
+
+
+def test_what_is_not_known_is_a_dash_in_text(events: list[LogEvent]) -> None:
+    AccessLog("openai", Metrics()).ended(record(), Outcome.CLIENT_LEFT, 100.0)
+    words = as_text(events[0]).split()
+    for word in ("error=-", "tunnel=-", "head_ms=-", "provider_request_id=-"):
+        assert word in words

@@ -106,7 +106,7 @@ def test_help_names_each_verb_and_the_daemon(capsys: pytest.CaptureFixture[str],
     out = capsys.readouterr().out
     for verb in VERBS:
         assert f"\n  {verb} " in out
-    assert "twistd -n awfproxy --egress-proxy" in out
+    assert "twistd -n --pidfile= awfproxy --egress-proxy" in out
 
 
 def test_no_verb_prints_help_as_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +120,7 @@ def test_no_verb_prints_help_as_a_usage_error(capsys: pytest.CaptureFixture[str]
     ("word", "said"),
     [
         ("chekc", "Did you mean check?"),
-        ("run", "twistd -n awfproxy"),
+        ("run", "twistd -n --pidfile= awfproxy"),
         ("--port", "options come after the verb"),
         ("zzz", "there is no such verb. See awfproxy --help"),
     ],

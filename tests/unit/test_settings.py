@@ -583,4 +583,4 @@ def test_help_names_every_option_with_its_default_and_shared_variables() -> None
         assert all(variable in text for variable in known)
         if option.default:
             assert f"default {option.default}" in " ".join(words)
-    assert text.count("twistd -n awfproxy") > 3
+    assert text.count("twistd -n --pidfile= awfproxy") > 3
