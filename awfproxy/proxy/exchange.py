@@ -25,6 +25,7 @@ from awfproxy.errors import (
 )
 from awfproxy.net.deadlines import NEVER
 from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
+from awfproxy.observe.endmarker import EndMarker
 from awfproxy.observe.health import Health
 from awfproxy.providers.provider import Provider
 from awfproxy.settings import Deadlines
@@ -99,47 +100,6 @@ class _State(Enum):
 _ACQUIRING, _RELAYING, _DONE = _State
 
 
-class _EndMarker:
-    """Watches a stream for the protocol's own end, across the borders of what arrives.
-
-    A marker is a whole line, since model text may hold the words; and it counts once the empty line after it
-    has passed, which ends the event (https://html.spec.whatwg.org/multipage/server-sent-events.html).
-    """
-
-    __slots__ = ("_found", "_longest", "_markers", "_tail", "seen")
-
-    def __init__(self, markers: tuple[bytes, ...]) -> None:
-        self._markers = tuple(b"\n" + marker for marker in markers)
-        self._longest = max(map(len, self._markers)) + 1
-        self._tail = b"\n"
-        self._found = False
-        self.seen = False
-
-    def feed(self, content: bytes) -> None:
-        if self.seen:
-            return
-        text = self._tail + content
-        if not self._found:
-            after = self._after_marker(text)
-            if after is None:
-                self._tail = text[-self._longest :]
-                return
-            self._found = True
-            text = text[after:]
-        self.seen = b"\n\n" in text or b"\n\r\n" in text
-        self._tail = text[-3:]
-
-    def _after_marker(self, text: bytes) -> int | None:
-        for marker in self._markers:
-            at = text.find(marker)
-            while at >= 0:
-                end = at + len(marker)
-                if text[end : end + 1] in (b"\r", b"\n"):
-                    return end
-                at = text.find(marker, end)
-        return None
-
-
 class Exchange:
     """Made by the resource at the end of a request's head; calls down into the pool and up to the client."""
 
@@ -176,7 +136,7 @@ class Exchange:
         self._client_full = False
         self._head_sent = False
         self._retried = False
-        self._end_marker: _EndMarker | None = None
+        self._end_marker: EndMarker | None = None
         self.deadline = NEVER
         """In the reactor's seconds; whoever sweeps calls `deadline_passed` after it."""
 
@@ -318,7 +278,7 @@ class Exchange:
             self._forwarding.health.doubt()
         content_type = head.values(b"content-type")
         if content_type and content_type[0].lower().startswith(b"text/event-stream"):
-            self._end_marker = _EndMarker(self._forwarding.provider.end_markers)
+            self._end_marker = EndMarker(self._forwarding.provider.end_markers)
         self._progress()
         client.write_head(head, client_framing(framing, client.head.version))
 

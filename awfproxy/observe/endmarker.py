@@ -1,0 +1,42 @@
+"""Whether a stream has come to its end on the protocol's own level, whatever its framing says."""
+
+
+class EndMarker:
+    """Watches a stream for the protocol's own end, across the borders of what arrives.
+
+    A marker is a whole line, since model text may hold the words; and it counts once the empty line after it
+    has passed, which ends the event (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+    """
+
+    __slots__ = ("_found", "_longest", "_markers", "_tail", "seen")
+
+    def __init__(self, markers: tuple[bytes, ...]) -> None:
+        self._markers = tuple(b"\n" + marker for marker in markers)
+        self._longest = max(map(len, self._markers)) + 1
+        self._tail = b"\n"
+        self._found = False
+        self.seen = False
+
+    def feed(self, content: bytes) -> None:
+        if self.seen:
+            return
+        text = self._tail + content
+        if not self._found:
+            after = self._after_marker(text)
+            if after is None:
+                self._tail = text[-self._longest :]
+                return
+            self._found = True
+            text = text[after:]
+        self.seen = b"\n\n" in text or b"\n\r\n" in text
+        self._tail = text[-3:]
+
+    def _after_marker(self, text: bytes) -> int | None:
+        for marker in self._markers:
+            at = text.find(marker)
+            while at >= 0:
+                end = at + len(marker)
+                if text[end : end + 1] in (b"\r", b"\n"):
+                    return end
+                at = text.find(marker, end)
+        return None
