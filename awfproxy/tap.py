@@ -27,8 +27,7 @@ from awfproxy.errors import AwfError, ConfigError
 from awfproxy.net.deadlines import Sweep
 from awfproxy.net.hub import Hub
 from awfproxy.net.listener import ListeningEndpoint
-from awfproxy.net.ready import OriginEndpoint
-from awfproxy.net.tls import ClientTls
+from awfproxy.net.ready import origin_endpoint
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.observe.health import Health
 from awfproxy.observe.logs import LogWriter
@@ -126,8 +125,7 @@ def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str], 
     writer.gather(sweep)
     health = Health(time.time, settings.probe is not Probe.OFF)
     metrics = Metrics()
-    tls = ClientTls(settings.origin.host, settings.roots_file, settings.extra_ca_files)
-    endpoint = OriginEndpoint(hub, settings.origin, settings.egress, tls, settings.deadlines)
+    endpoint = origin_endpoint(hub, settings)
 
     def heard(error: AwfError | None) -> None:
         if error is None:

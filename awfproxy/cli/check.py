@@ -20,8 +20,7 @@ from awfproxy.commandline import CommandLine, help_text, parse
 from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.credentials.verdict import describe
 from awfproxy.errors import ConfigError
-from awfproxy.net.ready import OriginEndpoint
-from awfproxy.net.tls import ClientTls
+from awfproxy.net.ready import origin_endpoint
 from awfproxy.observe.health import Health
 from awfproxy.options import CommandLineError
 from awfproxy.providers.openai import OPENAI
@@ -135,11 +134,9 @@ def _validate(settings: Settings) -> _Finding:
 
 
 async def _find(reactor: IReactorTime, settings: Settings) -> _Finding:
-    provider, origin = settings.provider, settings.origin
-    tls = ClientTls(origin.host, settings.roots_file, settings.extra_ca_files)
-    endpoint = OriginEndpoint(reactor, origin, settings.egress, tls, settings.deadlines)
+    provider = settings.provider
     health = Health(time.time, True)
-    decision = await validator_for(reactor, settings, endpoint, health).validate()
+    decision = await validator_for(reactor, settings, origin_endpoint(reactor, settings), health).validate()
     if isinstance(decision, Quit):
         return _Finding(decision.code, decision.sentence)
     if not decision.ready or health.verdict is None:

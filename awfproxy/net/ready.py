@@ -26,7 +26,7 @@ from awfproxy.errors import (
 from awfproxy.net.dial import TcpEndpoint
 from awfproxy.net.egress import SquidConnectEndpoint
 from awfproxy.net.tls import ClientTls, TlsConnection
-from awfproxy.settings import Deadlines, Egress
+from awfproxy.settings import Deadlines, Egress, Settings
 from awfproxy.wire.target import Origin
 
 
@@ -82,6 +82,13 @@ class OriginEndpoint:
             raise _connect_error(problem, self._place, self._direct) from None
         assert isinstance(tls, TlsConnection)
         return tls
+
+
+def origin_endpoint(reactor: Any, settings: Settings) -> OriginEndpoint:
+    """The endpoint that the settings ask for; raises `ConfigError` for CA files that cannot be used."""
+    origin = settings.origin
+    tls = ClientTls(origin.host, settings.roots_file, settings.extra_ca_files)
+    return OriginEndpoint(reactor, origin, settings.egress, tls, settings.deadlines)
 
 
 class _TlsFactory(Factory):

@@ -7,6 +7,7 @@ written, so that no object can bring along what it holds; failures lose their lo
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -131,8 +132,12 @@ class LogWriter:
             self._sweep.discard(self)
         gathered, self._gathered = self._gathered, []
         if self._stream is not None and gathered:
-            self._stream.write("".join([self._lines(event) or "" for event in gathered]))
-            self._stream.flush()
+            text = "".join([self._lines(event) or "" for event in gathered])
+            # A full disk or a closed pipe loses lines, as it does with Twisted's observers; the exchange that
+            # has just ended is not stopped by it.
+            with suppress(OSError, ValueError):
+                self._stream.write(text)
+                self._stream.flush()
 
     def _line_after_gathered(self, event: LogEvent) -> str | None:
         """Each event's line comes after the access lines before it."""

@@ -301,11 +301,8 @@ class Exchange:
     def upstream_failed(self, reason: AwfError) -> None:
         connection, self._connection = self._connection, None
         if self._head_sent:
-            client = self._client
-            client.record.error = type(reason)
             truncated = isinstance(reason, IncompleteMessage)
-            self._done(Outcome.UPSTREAM_TRUNCATED if truncated else Outcome.UPSTREAM_FAILED, reason.detail)
-            client.abort()
+            self._cut(reason, Outcome.UPSTREAM_TRUNCATED if truncated else Outcome.UPSTREAM_FAILED)
         elif connection is not None and self._may_retry(connection):
             self._retried = True
             self._state = _ACQUIRING
@@ -342,10 +339,10 @@ class Exchange:
         if self._state is not _RELAYING:
             return
         deadlines = self._forwarding.deadlines
-        if self._waits_for_client():
-            seconds = deadlines.silence if self._head_sent else deadlines.body
+        if self._head_sent:
+            seconds = deadlines.silence
         else:
-            seconds = deadlines.silence if self._head_sent else deadlines.response
+            seconds = deadlines.body if self._waits_for_client() else deadlines.response
         self.deadline = self._client.now() + seconds
 
     def _waits_for_client(self) -> bool:
@@ -372,12 +369,16 @@ class Exchange:
             return
         self._drop_upstream()
         if self._head_sent:
-            client = self._client
-            client.record.error = type(error)
-            self._done(outcome, error.detail)
-            client.abort()
+            self._cut(error, outcome)
         else:
             self._refuse(error, outcome)
+
+    def _cut(self, error: AwfError, outcome: Outcome) -> None:
+        """After the head there is no second answer: the client's connection is reset."""
+        client = self._client
+        client.record.error = type(error)
+        self._done(outcome, error.detail)
+        client.abort()
 
     def _refuse(self, error: AwfError, outcome: Outcome = Outcome.UPSTREAM_FAILED) -> None:
         client = self._client
