@@ -10,11 +10,11 @@ def _inject(key: bytes) -> tuple[tuple[bytes, bytes], ...]:
     return ((b"Authorization", b"Bearer " + key),)
 
 
-def error_body(error: type[AwfError], request_id: str) -> bytes:
+def error_body(error: AwfError, request_id: str) -> bytes:
     """OpenAI's error object (message, type, param, code), with hop, retryability and request id beside it."""
     content = {
         "error": {
-            "message": f"{error.sentence} {error.fix}",
+            "message": error.message,
             "type": "invalid_request_error" if error.hop is Hop.CLIENT else "awfproxy_error",
             "param": None,
             "code": error.code,

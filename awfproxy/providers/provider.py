@@ -50,5 +50,5 @@ class Provider:
     end_markers: tuple[bytes, ...]
     """Each ends a stream on the protocol's level: a client that leaves after one has all it needs."""
 
-    error_body: Callable[[type[AwfError], str], bytes]
+    error_body: Callable[[AwfError, str], bytes]
     """(error, request id) -> JSON body in the provider's own style."""
