@@ -6,9 +6,16 @@ from difflib import get_close_matches
 
 import attrs
 
-from awfproxy.options import BY_NAME, OPTIONS, CommandLineError, Option
-from awfproxy.providers.openai import OPENAI
-from awfproxy.providers.provider import Provider
+from awfproxy.options import (
+    BY_NAME,
+    EACH,
+    OPTIONS,
+    PROVIDER_SETTINGS,
+    CommandLineError,
+    Option,
+    option_of,
+)
+from awfproxy.providers.builtin import BUILT_IN
 
 
 @attrs.frozen
@@ -22,7 +29,7 @@ class CommandLine:
 def parse(arguments: Sequence[str], flags: frozenset[str] = frozenset(("help",))) -> CommandLine:
     """`--name value` and `--name=value`. Names are whole: a `--key` must not be taken for --key-file."""
     values: dict[str, str | list[str] | None] = {
-        option.name: [] if option.repeatable else None for option in OPTIONS
+        option.name: [] if option.repeatable else None for option in BY_NAME.values()
     }
     seen = set()
     rest = iter(arguments)
@@ -85,33 +92,49 @@ egress proxy does not allow.
 """
 
 
-def help_text(program: str = "twistd -n --pidfile= awfproxy", provider: Provider = OPENAI) -> str:
+def help_text(program: str = "twistd -n --pidfile= awfproxy") -> str:
     """All options in their groups, with variables and defaults, and examples."""
     parts = [f"Usage: {program} [options]\n"]
-    for group in dict.fromkeys(option.group for option in OPTIONS):
-        rows = "".join(_rows(option, provider) for option in OPTIONS if option.group == group)
-        parts.append(f"{group}:\n{rows}")
+    groups = dict.fromkeys(option.group for option in OPTIONS)
+    parts.append(f"{EACH}, by these names for OpenAI; --anthropic-port and so on for\n"
+                 f"{', '.join(provider.name for provider in BUILT_IN[1:])}:\n" + _rows(PROVIDER_SETTINGS))
+    for group in groups:
+        parts.append(f"{group}:\n" + _rows([option for option in OPTIONS if option.group == group]))
     parts.append(
         "Each option is also an environment variable (AWFPROXY_PORT for --port; several values are\n"
-        "separated by spaces) and a key in the --config file (port). To see each value, and where it\n"
-        "is from: awfproxy check --show\n"
+        "separated by spaces) and a key in the --config file (port; [providers.anthropic] port). To see\n"
+        "each value, and where it is from: awfproxy check --show\n"
     )
     parts.append(EXAMPLES.format(program=program))
     parts.append(EXIT_CODES)
     return "\n".join(parts)
 
 
-def _rows(option: Option, provider: Provider) -> str:
-    return "".join(line + "\n" for line in _lines(option, provider))
+def variables(option: Option) -> tuple[str, ...]:
+    """The variables that other programs share; for a setting of providers, each provider's own."""
+    if option.group != EACH:
+        return option.known_as
+    return tuple(name for provider in BUILT_IN for name in option_of(provider, option).known_as)
 
 
-def _lines(option: Option, provider: Provider) -> Iterator[str]:
+def default(option: Option) -> str:
+    """The default as an operator would write it; for a setting of providers, each provider's own."""
+    if option.name != "port":
+        return option.default or ""
+    return ", ".join(str(provider.port) for provider in BUILT_IN)
+
+
+def _rows(options: Sequence[Option]) -> str:
+    return "".join(line + "\n" for option in options for line in _lines(option))
+
+
+def _lines(option: Option) -> Iterator[str]:
     head = f"  {option.flag} {option.metavar}"
     text = option.help + (" May be repeated." if option.repeatable else "")
     facts = []
-    if option.default:
-        facts.append(f"default {option.default}")
-    shared = option.shared_variables(provider)
+    if default(option):
+        facts.append(f"default {default(option)}")
+    shared = variables(option)
     if shared:
         facts.append("or " + ", ".join(shared))
     if facts:

@@ -4,7 +4,7 @@ A row is what the client, the operator's log, the metrics and `docs/errors.md` a
 status, a stable code, the hop that failed, whether trying again can help, one sentence, and the fix.
 The row is class data, so an error has exactly one of each. The text never holds bytes from a peer
 (RFC 9110 5.5: field values are not trustworthy) and never a credential: `detail` is written by
-awfproxy itself, for the operator.
+awfproxy itself, for the operator, and `public` is awfproxy's or the operator's, for the client too.
 """
 
 from enum import Enum
@@ -27,7 +27,8 @@ class AwfError(Exception):
     """Base of all our errors; a concrete class fills in its row of the table.
 
     `detail` adds a fact for the operator's log and for `str()`; it is ours to write and is never
-    sent to the client.
+    sent to the client. `public` is sent: a fact without which the client could not act, such as the
+    operator's rule that refused a request. Where only `public` is given, the log has it as the detail.
     """
 
     status: ClassVar[int]
@@ -39,13 +40,19 @@ class AwfError(Exception):
     sentence: ClassVar[str]
     fix: ClassVar[str]
 
-    def __init__(self, detail: str = "") -> None:
+    def __init__(self, detail: str = "", *, public: str = "") -> None:
         super().__init__(detail)
-        self.detail = detail
+        self.detail = detail or public
+        self.public = public
+
+    @property
+    def message(self) -> str:
+        """What the client reads: the row's sentence and fix, and `public` behind them."""
+        text = f"{self.sentence} {self.fix}"
+        return f"{text} {self.public}" if self.public else text
 
     def __str__(self) -> str:
-        text = f"{self.sentence} {self.fix}"
-        return f"{text} ({self.detail})" if self.detail else text
+        return self.message if self.detail == self.public else f"{self.message} ({self.detail})"
 
 
 # --- the client's side ---------------------------------------------------------------------------
@@ -76,6 +83,24 @@ class BadHost(ClientError):
     code = "bad_host"
     sentence = "The request has no Host field, more than one, or a malformed one."
     fix = "Send exactly one Host field."
+
+
+class PathDenied(ClientError):
+    """`public` names the rules, and the one that decided."""
+
+    status = 403
+    code = "path_denied"
+    sentence = "A path rule of awfproxy's does not let this method and path through."
+    fix = "Its operator can open it: by an allow rule in front of the one that decides, see docs/rules.md."
+
+
+class AmbiguousTarget(ClientError):
+    """`public` names what is ambiguous. Refused only where there are path rules."""
+
+    status = 403
+    code = "ambiguous_target"
+    sentence = "There are path rules here, and this request can be read in two ways."
+    fix = "Send a plain path, and the method itself, see docs/rules.md."
 
 
 class MethodNotAllowed(ClientError):

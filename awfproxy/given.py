@@ -4,6 +4,7 @@ Pure. A value's text is parsed here, by the option's own parser, so that each re
 the place and the fix in the same way.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any
@@ -13,14 +14,30 @@ import attrs
 from awfproxy.commandline import did_you_mean
 from awfproxy.credentials.sources import ReadFile
 from awfproxy.errors import ConfigError
-from awfproxy.options import BY_NAME, CommandLineError, Option
+from awfproxy.options import (
+    BUILT_IN_OPTIONS,
+    BY_NAME,
+    PROVIDER_SETTINGS,
+    CommandLineError,
+    Option,
+    option_of,
+)
+from awfproxy.profile import DEFAULT as DEFAULT_PROFILE
+from awfproxy.profile import PROFILES, Profile
+from awfproxy.providers.builtin import BUILT_IN
+from awfproxy.providers.compatible import compatible
 from awfproxy.providers.provider import Provider
+from awfproxy.providers.rules import Rule, Rules, parse_rule
 from awfproxy.syntax import NotANumber, quoted
 
 COMMAND_LINE = "command line"
 DEFAULT = "default"
 
 Arguments = Mapping[str, str | list[str] | None]
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_KNOWN = {provider.name: provider for provider in BUILT_IN}
+_SETTINGS = {setting.name: setting for setting in PROVIDER_SETTINGS}
 
 
 @attrs.frozen
@@ -35,20 +52,53 @@ class Given:
         return self.source == DEFAULT
 
 
-def resolve_all(
-    arguments: Arguments, environ: Mapping[str, str], provider: Provider, read_file: ReadFile
-) -> dict[str, Given]:
+@attrs.frozen
+class AllGiven:
+    """Everything that the operator gave."""
+
+    profile: Profile
+    options: Mapping[str, Given]
+    """By option name; those of the file's own providers too."""
+
+    providers: tuple[Provider, ...]
+    """The built-in ones, then the file's own in its order."""
+
+    rules: Mapping[str, Rules]
+    """By provider; only where the file has a list of them, which may be empty."""
+
+    def __getitem__(self, name: str) -> Given:
+        return self.options[name]
+
+    def of(self, provider: Provider, setting: str) -> Given:
+        """A provider's setting."""
+        return self.options[provider.option(setting)]
+
+
+@attrs.define
+class _File:
+    """What the TOML file has."""
+
+    name: str = ""
+    values: dict[str, Given] = attrs.field(factory=dict)
+    providers: list[Provider] = attrs.field(factory=list)
+    rules: dict[str, Rules] = attrs.field(factory=dict)
+
+
+def resolve_all(arguments: Arguments, environ: Mapping[str, str], read_file: ReadFile) -> AllGiven:
     """Each option's value, from the first place that has one. The whole file is judged, used or not."""
-    config = _resolve(BY_NAME["config"], arguments, environ, {}, provider)
-    table = {} if config.value is None else _read_table(config.value, config.source, read_file)
-    from_file = {
-        name: _parse(BY_NAME[name], _texts(BY_NAME[name], value, source := f"{config.value}: {name}"), source)
-        for name, value in table.items()
-    }
-    given = {
-        name: _resolve(option, arguments, environ, from_file, provider) for name, option in BY_NAME.items()
-    }
-    return given | {"config": config}
+
+    def resolve(option: Option, file: _File, profile: Profile) -> Given:
+        return _resolve(option, arguments, environ, file, profile)
+
+    config = resolve(BY_NAME["config"], _File(), DEFAULT_PROFILE)
+    file = _File() if config.value is None else _read(config.value, config.source, read_file)
+    profile = PROFILES[resolve(BY_NAME["profile"], file, DEFAULT_PROFILE).value]
+    given = {name: resolve(option, file, profile) for name, option in BY_NAME.items()}
+    for provider in file.providers:
+        for setting in PROVIDER_SETTINGS:
+            option = option_of(provider, setting)
+            given[option.name] = file.values.get(option.name) or _default(option, profile)
+    return AllGiven(profile, given | {"config": config}, (*BUILT_IN, *file.providers), file.rules)
 
 
 def refuse(name: str, source: str, sentence: str) -> ConfigError:
@@ -57,11 +107,7 @@ def refuse(name: str, source: str, sentence: str) -> ConfigError:
 
 
 def _resolve(
-    option: Option,
-    arguments: Arguments,
-    environ: Mapping[str, str],
-    from_file: Mapping[str, Given],
-    provider: Provider,
+    option: Option, arguments: Arguments, environ: Mapping[str, str], file: _File, profile: Profile
 ) -> Given:
     argument = arguments.get(option.name)
     if argument is not None and argument != []:
@@ -71,14 +117,17 @@ def _resolve(
         text = environ[option.variable]
         source = f"environment variable {option.variable}"
         return _parse(option, text.split() or [""] if option.repeatable else [text], source)
-    for variable in option.shared_variables(provider):
+    for variable in (*option.known_as, *profile.variables.get(option.name, ())):
         if environ.get(variable):
             return _parse(option, [environ[variable]], f"environment variable {variable}")
-    if option.name in from_file:
-        return from_file[option.name]
-    if option.default is None:
+    return file.values.get(option.name) or _default(option, profile)
+
+
+def _default(option: Option, profile: Profile) -> Given:
+    default = profile.defaults.get(option.name, option.default)
+    if default is None:
         return Given(() if option.repeatable else None, DEFAULT)
-    return Given(option.parse(option.default), DEFAULT)
+    return Given(option.parse(default), DEFAULT)
 
 
 def _parse(option: Option, texts: list[str], source: str) -> Given:
@@ -96,47 +145,116 @@ def _parse(option: Option, texts: list[str], source: str) -> Given:
     return Given(tuple(values) if option.repeatable else values[-1], source)
 
 
-def _read_table(file: str, source: str, read_file: ReadFile) -> dict[str, Any]:
-    try:
-        content = read_file(file).decode("utf-8")
-    except OSError as error:
-        reason = error.strerror or "no reason given"
-        raise refuse(
-            "config", source, f"{file} cannot be read: {reason}. Check its name and its mode."
-        ) from None
-    except UnicodeDecodeError:
-        raise refuse("config", source, f"{file} is not UTF-8 text. Save it as UTF-8.") from None
-    try:
-        table = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
-        raise refuse(
-            "config", source, f"{file} is not TOML: {error}. Write lines such as port = 10000"
-        ) from None
-    for name in table:
-        option = BY_NAME.get(name)
-        if option is None:
+def _read(name: str, source: str, read_file: ReadFile) -> _File:
+    file = _File(name)
+    for key, value in _table(name, source, read_file).items():
+        if key == "providers":
+            _read_providers(file, value)
+            continue
+        option = BY_NAME.get(key)
+        if option is None or (option in BUILT_IN_OPTIONS and key not in _SETTINGS):
             raise ConfigError(
-                f"{file} has a key that is no option: {quoted(name)}.{did_you_mean(name)} "
+                f"{name} has a key that is no option: {quoted(key)}.{did_you_mean(key)} "
                 "twistd awfproxy --help lists them all."
             )
         if not option.in_file:
             raise ConfigError(
-                f"{file} sets {name}, which only the command line and the environment can. Remove it."
+                f"{name} sets {key}, which only the command line and the environment can. Remove it."
             )
-    return table
+        _put(file, option, key, value, f"{name}: {key}")
+    return file
 
 
-def _texts(option: Option, value: object, source: str) -> list[str]:
+def _table(name: str, source: str, read_file: ReadFile) -> dict[str, Any]:
+    try:
+        content = read_file(name).decode("utf-8")
+    except OSError as error:
+        reason = error.strerror or "no reason given"
+        raise refuse(
+            "config", source, f"{name} cannot be read: {reason}. Check its name and its mode."
+        ) from None
+    except UnicodeDecodeError:
+        raise refuse("config", source, f"{name} is not UTF-8 text. Save it as UTF-8.") from None
+    try:
+        return tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        raise refuse(
+            "config", source, f"{name} is not TOML: {error}. Write lines such as port = 10000"
+        ) from None
+
+
+def _read_providers(file: _File, tables: object) -> None:
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise ConfigError(f"{file.name}: providers is not a table of tables. Write [providers.anthropic]")
+    for name, table in tables.items():
+        place = f"{file.name}: [providers.{name}]"
+        if not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"{file.name} names a provider {quoted(name)}. A name has small letters, digits and dashes, "
+                "at most 32, and begins with a letter."
+            )
+        provider = _KNOWN.get(name)
+        own = dict(table)
+        if provider is None:
+            provider = _own_provider(name, own, place)
+            file.providers.append(provider)
+        if "rules" in own:
+            file.rules[name] = Rules(_rules(own.pop("rules"), place), place)
+        for key, value in own.items():
+            setting = _SETTINGS.get("target" if key == "origin" else key)
+            if setting is None:
+                raise ConfigError(
+                    f"{place} has a key that is no setting of a provider: {quoted(key)}. There are: "
+                    f"{', '.join(_SETTINGS)} and rules."
+                )
+            option = option_of(provider, setting)
+            if option.name in file.values:
+                raise ConfigError(f"{place} {key} is given in another place of the file too. Give it once.")
+            _put(file, option, key, value, f"{place} {key}")
+
+
+def _own_provider(name: str, table: dict[str, Any], place: str) -> Provider:
+    """A provider that only the file knows: any OpenAI-compatible origin."""
+    if "origin" not in table and "target" not in table:
+        raise ConfigError(
+            f'{place} is no provider that awfproxy knows, and names no origin. Write origin = "HOST[:PORT]", '
+            f"or one of {', '.join(_KNOWN)}."
+        )
+    if "port" not in table and "listen" not in table:
+        raise ConfigError(f'{place} names no port. Write port = 10005, or listen = "unix:/run/{name}.sock"')
+    variable = table.pop("key-variable", None)
+    if variable is not None and (
+        not isinstance(variable, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable)
+    ):
+        raise ConfigError(f"{place} key-variable is not the name of an environment variable.")
+    return compatible(name, variable)
+
+
+def _rules(lines: object, place: str) -> tuple[Rule, ...]:
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise ConfigError(f'{place} rules is not a list of strings. Write rules = ["deny * /v1/files/**"]')
+    rules = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rules.append(parse_rule(line))
+        except ValueError as error:
+            raise ConfigError(f"{place} rules, number {number}: {error}") from None
+    return tuple(rules)
+
+
+def _put(file: _File, option: Option, key: str, value: object, source: str) -> None:
+    file.values[option.name] = _parse(option, _texts(option, key, value, source), source)
+
+
+def _texts(option: Option, key: str, value: object, source: str) -> list[str]:
     """A TOML value as the texts that the command line would have; its type has to be the option's."""
     if option.repeatable and isinstance(value, list):
-        return [text for one in value for text in _texts(option, one, source)] or [""]
+        return [text for one in value for text in _texts(option, key, one, source)] or [""]
     if option.numeric:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise refuse(
-                option.name, source, f"its value is not a number. Write {option.name} = {option.default}"
-            )
+            raise refuse(option.name, source, f"its value is not a number. Write {key} = {option.default}")
         return [str(value)]
     if not isinstance(value, str):
-        many = f', or a list: {option.name} = ["..."]' if option.repeatable else ""
-        raise refuse(option.name, source, f'its value is not a string. Write {option.name} = "..."{many}')
+        many = f', or a list: {key} = ["..."]' if option.repeatable else ""
+        raise refuse(option.name, source, f'its value is not a string. Write {key} = "..."{many}')
     return [value]

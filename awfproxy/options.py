@@ -1,7 +1,7 @@
-"""Every option of the daemon, as one table.
+"""Every option of the daemon, as one table, and the settings that each provider has as another.
 
-It is the only list of them: the command line, the environment variables (AWFPROXY_ and the name), the
-keys of the TOML file, `--help` and `awfproxy check --show` all follow from it.
+They are the only lists: the command line, the environment variables (AWFPROXY_ and the name), the
+keys of the TOML file, `--help` and `awfproxy check --show` all follow from them.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,8 @@ import attrs
 
 from awfproxy import syntax
 from awfproxy.errors import ConfigError
+from awfproxy.profile import PROFILES
+from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
 
 
@@ -41,9 +43,6 @@ class Option:
     known_as: tuple[str, ...] = ()
     """Variables that other programs share, looked at after our own, in this order; empty means unset."""
 
-    provider_variable: str | None = None
-    """The attribute of `Provider` that names one more such variable."""
-
     @property
     def flag(self) -> str:
         return "--" + self.name
@@ -52,16 +51,12 @@ class Option:
     def variable(self) -> str:
         return "AWFPROXY_" + self.name.upper().replace("-", "_")
 
-    def shared_variables(self, provider: Provider) -> tuple[str, ...]:
-        if self.provider_variable is None:
-            return self.known_as
-        return (*self.known_as, getattr(provider, self.provider_variable))
-
 
 LISTENING = "Where agents connect"
 WAY_OUT = "The way to the provider"
 KEY = "The key"
 STARTING = "Starting up"
+EACH = "Each provider"
 DEADLINES = "Deadlines, in seconds"
 POOL = "Connections to the provider"
 REST = "Logs and configuration"
@@ -77,10 +72,72 @@ def _count(name: str, default: str, help: str, group: str, minimum: int, maximum
     return Option(name, "N", help, group, default, syntax.whole(minimum, maximum), numeric=True)
 
 
-OPTIONS: tuple[Option, ...] = (
+PROVIDER_SETTINGS: tuple[Option, ...] = (
+    Option("port", "PORT", "Port to listen on; 0 is any free one.", EACH, None, syntax.port, numeric=True),
     Option(
-        "port", "PORT", "Port to listen on; 0 is any free one.", LISTENING, "10000", syntax.port, numeric=True
+        "listen",
+        "ENDPOINT",
+        "Twisted server endpoint, in place of --bind and the port: unix:, tcp:, systemd:, any.",
+        EACH,
+        None,
+        syntax.endpoint,
+        repeatable=True,
     ),
+    Option(
+        "target",
+        "HOST[:PORT]",
+        "The provider's host, where it is not the usual one.",
+        EACH,
+        None,
+        syntax.target,
+    ),
+    Option(
+        "base-path",
+        "PATH",
+        "Put before each path that does not begin with it; / is none. The default is the "
+        "provider's own at its usual host, and none elsewhere.",
+        EACH,
+        None,
+        syntax.base_path,
+    ),
+    Option(
+        "key-file",
+        "FILE",
+        "File with the key, and nothing else in it. Other sources: the provider's variable; a systemd "
+        "credential. There is no option that takes the key itself.",
+        EACH,
+        None,
+        syntax.path,
+    ),
+    Option(
+        "auth-field",
+        "NAME",
+        "Field that carries the key, by itself, where it is not the provider's usual one.",
+        EACH,
+        None,
+        syntax.auth_field,
+    ),
+)
+"""Settings that every provider has: options by these names for OpenAI, `--anthropic-port` for another."""
+
+
+def option_of(provider: Provider, setting: Option) -> Option:
+    """A provider's setting as an option of its own."""
+    variables = {
+        "target": provider.target_variable,
+        "base-path": provider.base_path_variable,
+        "auth-field": provider.auth_field_variable,
+    }
+    variable = variables.get(setting.name)
+    return attrs.evolve(
+        setting,
+        name=provider.option(setting.name),
+        default=str(provider.port) if setting.name == "port" else setting.default,
+        known_as=(variable,) if variable else (),
+    )
+
+
+OPTIONS: tuple[Option, ...] = (
     Option(
         "bind",
         "ADDRESS",
@@ -89,19 +146,10 @@ OPTIONS: tuple[Option, ...] = (
         "127.0.0.1",
         syntax.address,
     ),
-    Option(
-        "listen",
-        "ENDPOINT",
-        "Twisted server endpoint, in place of --port and --bind: unix:, tcp:, systemd:, any.",
-        LISTENING,
-        None,
-        syntax.endpoint,
-        repeatable=True,
-    ),
     _count(
         "max-connections",
         "2048",
-        "Connections of clients at one time; one more gets 503.",
+        "Connections of clients at one time, to each provider; one more gets 503.",
         LISTENING,
         1,
         1000000,
@@ -127,25 +175,6 @@ OPTIONS: tuple[Option, ...] = (
         known_as=("HTTPS_PROXY", "https_proxy"),
     ),
     Option(
-        "target",
-        "HOST[:PORT]",
-        "The provider's host, where it is not the usual one.",
-        WAY_OUT,
-        None,
-        syntax.target,
-        provider_variable="target_variable",
-    ),
-    Option(
-        "base-path",
-        "PATH",
-        "Put before each path that does not begin with it; / is none. The default is the "
-        "provider's own at its usual host, and none elsewhere.",
-        WAY_OUT,
-        None,
-        syntax.base_path,
-        provider_variable="base_path_variable",
-    ),
-    Option(
         "ca-file",
         "FILE",
         "CA certificates (PEM) to trust beside the system's. SSL_CERT_FILE takes the place of the "
@@ -154,15 +183,6 @@ OPTIONS: tuple[Option, ...] = (
         None,
         syntax.path,
         repeatable=True,
-    ),
-    Option(
-        "key-file",
-        "FILE",
-        "File with the key, and nothing else in it. Other sources: the variable OPENAI_API_KEY; "
-        "a systemd credential, openai_api_key. There is no option that takes the key itself.",
-        KEY,
-        None,
-        syntax.path,
     ),
     Option(
         "probe",
@@ -190,6 +210,14 @@ OPTIONS: tuple[Option, ...] = (
         "60",
         syntax.seconds(),
         numeric=True,
+    ),
+    Option(
+        "require",
+        "NAMES",
+        "Providers, separated by commas, without whose key awfproxy does not start.",
+        STARTING,
+        None,
+        syntax.names,
     ),
     _deadline("head", "10", "A request's head has to arrive."),
     _deadline("idle", "75", "A client's connection may stay without a request."),
@@ -223,6 +251,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("log-format", "FORMAT", "text or json.", REST, "text", syntax.choice(("text", "json"))),
     Option(
+        "profile",
+        "NAME",
+        "A set of defaults: default, or gh-aw, which takes the place of github/gh-aw-firewall's sidecar.",
+        REST,
+        "default",
+        syntax.choice(PROFILES),
+    ),
+    Option(
         "config",
         "FILE",
         'TOML file with these options: port = 10000, egress-proxy = "http://squid:3128", and so on. '
@@ -234,4 +270,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
 )
 
-BY_NAME = {option.name: option for option in OPTIONS}
+BUILT_IN_OPTIONS = tuple(
+    option_of(provider, setting) for provider in BUILT_IN for setting in PROVIDER_SETTINGS
+)
+"""The settings of the providers that awfproxy knows by itself; the file alone names others."""
+
+BY_NAME = {option.name: option for option in (*OPTIONS, *BUILT_IN_OPTIONS)}

@@ -6,21 +6,24 @@ comes before the environment, that before the file, that before the default. Eve
 credential.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from enum import Enum
 from ipaddress import ip_address, ip_network
 
 import attrs
 
-from awfproxy.credentials.secret import Secret
-from awfproxy.credentials.sources import ModeOf, ReadFile, find_key
+from awfproxy.credentials.sources import ModeOf, ReadFile, how_to_give
+from awfproxy.credentials.store import InForce
 from awfproxy.errors import ConfigError
-from awfproxy.given import DEFAULT, Arguments, Given, refuse, resolve_all
-from awfproxy.options import OPTIONS
-from awfproxy.providers.provider import Provider
+from awfproxy.given import DEFAULT, AllGiven, Arguments, Given, refuse, resolve_all
+from awfproxy.options import BY_NAME, OPTIONS, PROVIDER_SETTINGS
+from awfproxy.profile import DEFAULT as DEFAULT_PROFILE
+from awfproxy.profile import Profile
+from awfproxy.provider_settings import ProviderSettings, provider_settings
+from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.syntax import Egress as Egress
-from awfproxy.syntax import tcp_endpoint
+from awfproxy.syntax import quoted
 from awfproxy.wire.target import Origin
 
 
@@ -67,14 +70,16 @@ class Entry:
 
 @attrs.frozen
 class Settings:
-    provider: Provider
-    listen: tuple[str, ...]
-    egress: Egress | None
-    """None only where the operator said `direct`."""
+    providers: tuple[ProviderSettings, ...]
+    """Those whose ports open, in the order of their ports."""
 
-    origin: Origin
-    base_path: bytes
-    credential: Secret
+    egress: Egress | None
+    """None only where the operator said `direct`, or the profile does."""
+
+    closed: tuple[str, ...] = ()
+    """Names of the providers that have no key, and so no port."""
+
+    profile: Profile = DEFAULT_PROFILE
     roots_file: str | None = None
     """In place of the system's trusted roots; `extra_ca_files` are trusted beside them."""
 
@@ -94,30 +99,35 @@ class Settings:
 
 
 def load(
-    options: Arguments, environ: Mapping[str, str], provider: Provider, read_file: ReadFile, mode_of: ModeOf
+    options: Arguments,
+    environ: Mapping[str, str],
+    read_file: ReadFile,
+    mode_of: ModeOf,
+    instance: str = "",
 ) -> Settings:
-    """The settings, or `ConfigError` (`CommandLineError` where the command line is not even well-formed)."""
-    given = resolve_all(options, environ, provider, read_file)
-    key = find_key(environ, given["key-file"].value, provider, read_file, mode_of)
-    if given["egress-proxy"].is_default:
+    """The settings, or `ConfigError` (`CommandLineError` where the command line is not even well-formed).
+
+    `instance` is different for each process, for providers that have to tell one run from another.
+    """
+    given = resolve_all(options, environ, read_file)
+    every = [
+        provider_settings(provider, given, environ, read_file, mode_of, instance)
+        for provider in given.providers
+    ]
+    opened = [one for one in every if one.configured or given.profile.opens_unconfigured]
+    _check_configured(every, given)
+    _check_ports(opened)
+    if given["egress-proxy"].value is None and given["egress-proxy"].is_default and not _direct(given):
         raise ConfigError(_no_egress(environ))
     egress: Egress | None = given["egress-proxy"].value
-    target = given["target"]
-    origin = Origin(provider.host) if target.is_default else target.value.origin
-    base_path = given["base-path"].value
-    if base_path is None:
-        base_path = provider.base_path if origin.host == provider.host else b""
-    pool = _pool(given)
     roots_file = environ.get("SSL_CERT_FILE") or None
     extra = environ.get("NODE_EXTRA_CA_CERTS") or None
     _check_trust(roots_file, extra, given["ca-file"], read_file)
     return Settings(
-        provider=provider,
-        listen=given["listen"].value or (tcp_endpoint(given["bind"].value, given["port"].value),),
+        providers=tuple(opened),
         egress=egress,
-        origin=origin,
-        base_path=base_path,
-        credential=key.secret,
+        closed=tuple(one.provider.name for one in every if one not in opened),
+        profile=given.profile,
         roots_file=roots_file,
         extra_ca_files=(*([extra] if extra else []), *given["ca-file"].value),
         probe=Probe(given["probe"].value),
@@ -126,12 +136,13 @@ def load(
         deadlines=Deadlines(
             **{field.name: given[f"{field.name}-deadline"].value for field in attrs.fields(Deadlines)}
         ),
-        pool=pool,
+        pool=_pool(given),
         max_connections=given["max-connections"].value,
         local_pages=given["local-pages"].value,
         log_format=given["log-format"].value,
         entries=(
-            *_entries(given, egress, origin, base_path),
+            *_entries(given, egress),
+            *(entry for one in every for entry in _provider_entries(one, given)),
             Entry(
                 "trust: roots",
                 roots_file or "the system's",
@@ -142,13 +153,67 @@ def load(
                 extra or "nothing",
                 "environment variable NODE_EXTRA_CA_CERTS" if extra else DEFAULT,
             ),
-            Entry(f"{provider.title} key", f"set, {len(key.secret)} characters", key.source),
         ),
-        warnings=(*_warnings(given, environ, egress, origin), *key.warnings),
+        warnings=(
+            *_warnings(given, environ, egress, opened),
+            *(warning for one in opened for warning in one.warnings),
+        ),
     )
 
 
-def _pool(given: Mapping[str, Given]) -> PoolLimits:
+def in_force(settings: Settings) -> dict[str, InForce]:
+    """What the settings put in force for each provider that has a key."""
+    return {
+        one.provider.name: InForce(one.keys, one.rules) for one in settings.providers if one.configured
+    }
+
+
+def _direct(given: AllGiven) -> bool:
+    return given.profile.defaults.get("egress-proxy") == "direct"
+
+
+def _check_configured(every: Sequence[ProviderSettings], given: AllGiven) -> None:
+    """The providers that have to be there are."""
+    by_name = {one.provider.name: one for one in every}
+    required = given["require"]
+    for name in required.value or ():
+        if name not in by_name:
+            known = ", ".join(by_name)
+            raise refuse("require", required.source, f"it names {quoted(name)}, but there are {known}.")
+        if not by_name[name].configured:
+            provider = by_name[name].provider
+            raise ConfigError(
+                f"awfproxy has no {provider.title} key, which --require ({required.source}) asks for: no "
+                f"source of one is set. Give it in one of these ways: {how_to_give(provider)}."
+            )
+    for one in every[len(BUILT_IN) :]:
+        if not one.configured:
+            raise ConfigError(
+                f"awfproxy has no key for {one.provider.name}, which the --config file names. Give it in one "
+                f"of these ways: {how_to_give(one.provider)}; or take [providers.{one.provider.name}] out."
+            )
+    if not any(one.configured for one in every) and not given.profile.opens_unconfigured:
+        others = ", ".join(one.provider.variable for one in every[1:])
+        raise ConfigError(
+            "awfproxy has no key: no source of one is set, for any provider. Give OpenAI's in one of these "
+            f"ways: {how_to_give(BUILT_IN[0])}; another provider's alike ({others}). "
+            "To try awfproxy without a key: awfproxy demo"
+        )
+
+
+def _check_ports(opened: Sequence[ProviderSettings]) -> None:
+    taken: dict[str, str] = {}
+    for one in opened:
+        for place in one.listen:
+            other = taken.setdefault(place, one.provider.name)
+            if other != one.provider.name and not place.startswith(("tcp:0:", "tcp6:0:")):
+                raise ConfigError(
+                    f"{other} and {one.provider.name} have the same port ({place}). Give one of them "
+                    f"another: --{one.provider.option('port')}."
+                )
+
+
+def _pool(given: AllGiven) -> PoolLimits:
     maximum, warm = given["pool-max"], given["pool-warm"]
     if warm.value > maximum.value:
         where = warm if maximum.is_default else maximum
@@ -197,9 +262,7 @@ def _check_trust(roots_file: str | None, extra: str | None, ca_files: Given, rea
             ) from None
 
 
-def _entries(
-    given: Mapping[str, Given], egress: Egress | None, origin: Origin, base_path: bytes
-) -> Iterator[Entry]:
+def _entries(given: AllGiven, egress: Egress | None) -> Iterator[Entry]:
     for option in OPTIONS:
         one = given[option.name]
         match option.name:
@@ -207,28 +270,56 @@ def _entries(
                 shown = "direct" if egress is None else str(egress)
                 if egress is not None and egress.authorization is not None:
                     shown += ", with user and password"
-            case "target":
-                shown = origin.authority.decode("ascii")
-            case "base-path":
-                shown = base_path.decode("ascii") or "none"
             case "local-pages":
                 shown = "off" if one.value is None else one.value or "/"
-            case "port" | "bind" if given["listen"].value:
-                shown = "not used, see listen"
-            case "listen" if not one.value:
-                shown = "see bind and port"
             case _:
-                value = one.value if isinstance(one.value, tuple) else (one.value,)
-                shown = " ".join(
-                    f"{item:g}" if isinstance(item, float) else str(item)
-                    for item in value
-                    if item is not None
-                )
+                shown = _shown(one.value)
         yield Entry(option.name, shown or "none", one.source)
 
 
+def _provider_entries(one: ProviderSettings, given: AllGiven) -> Iterator[Entry]:
+    """A provider's settings; of one that is not configured, that alone."""
+    provider, access = one.provider, one.access
+    for setting in PROVIDER_SETTINGS if one.configured else ():
+        value = given.of(provider, setting.name)
+        match setting.name:
+            case "target":
+                shown = access.origin.authority.decode("ascii")
+            case "base-path":
+                shown = access.base_path.decode("ascii") or "none"
+            case "auth-field":
+                shown = _shown(value.value) or "the provider's"
+            case "port" if given.of(provider, "listen").value:
+                shown = "not used, see listen"
+            case "listen" if not value.value:
+                shown = "see bind and port"
+            case _:
+                shown = _shown(value.value)
+        yield Entry(provider.option(setting.name), shown or "none", value.source)
+    rules = f"{len(one.rules.rules)}" if one.rules else "none"
+    if one.configured:
+        yield Entry(f"{provider.name}: rules", rules, one.rules.source or DEFAULT)
+    for use, key, source in zip(one.access.keys, one.keys, one.key_sources, strict=True):
+        if key is not None:
+            name = provider.title if use is one.access.keys[0] else f"{provider.title} ({use.variable})"
+            yield Entry(f"{name} key", f"set, {len(key)} characters", source)
+    if not one.configured:
+        yield Entry(f"{provider.title} key", f"not set ({provider.variable})", DEFAULT)
+
+
+def _shown(value: object) -> str:
+    items = value if isinstance(value, tuple) else (value,)
+    return " ".join(_text(item) for item in items if item is not None)
+
+
+def _text(item: object) -> str:
+    if isinstance(item, bytes):
+        return item.decode("ascii")
+    return f"{item:g}" if isinstance(item, float) else str(item)
+
+
 def _warnings(
-    given: Mapping[str, Given], environ: Mapping[str, str], egress: Egress | None, origin: Origin
+    given: AllGiven, environ: Mapping[str, str], egress: Egress | None, opened: Sequence[ProviderSettings]
 ) -> Iterator[str]:
     if egress is None:
         yield (
@@ -238,23 +329,17 @@ def _warnings(
         )
     else:
         for variable in "NO_PROXY", "no_proxy":
-            if _bypasses(environ.get(variable, ""), origin):
-                yield (
-                    f"{variable} has an entry that matches {origin.host}; awfproxy goes through the egress "
-                    "proxy all the "
-                    "same. For a direct connection, say --egress-proxy direct"
-                )
-    target = given["target"]
-    if target.value is not None and target.value.dropped:
-        yield (
-            f"--target ({target.source}): its {', '.join(target.value.dropped)} will not be used; "
-            f"the origin is {origin.authority.decode('ascii')}. A path is given with --base-path."
-        )
-    listen = given["listen"]
-    for name in "port", "bind":
-        if listen.value and not given[name].is_default:
-            yield f"--{name} ({given[name].source}) has no effect beside --listen ({listen.source})."
-    known = {option.variable for option in OPTIONS}
+            for one in opened:
+                if _bypasses(environ.get(variable, ""), one.access.origin):
+                    yield (
+                        f"{variable} has an entry that matches {one.access.origin.host}; awfproxy goes "
+                        "through the egress proxy all the same. For a direct connection, say --egress-proxy "
+                        "direct"
+                    )
+    all_listen = all(given.of(one.provider, "listen").value for one in opened)
+    if not given["bind"].is_default and opened and all_listen:
+        yield f"--bind ({given['bind'].source}) has no effect beside --listen."
+    known = {option.variable for option in BY_NAME.values()}
     for variable in environ:
         if variable.startswith("AWFPROXY_") and variable not in known:
             close = get_close_matches(variable, known, n=1, cutoff=0.9)

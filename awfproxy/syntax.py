@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from awfproxy.credentials.secret import Secret
+from awfproxy.wire.fieldname import field_name
 from awfproxy.wire.target import Origin
 
 LONGEST_WAIT = 86400.0
@@ -263,6 +264,11 @@ def base_path(text: str) -> bytes:
     return _prefix(text if text.startswith("/") else "/" + text).encode("ascii")
 
 
+def auth_field(text: str) -> bytes:
+    """The name of the field that carries the key by itself, in the casing in which it is sent."""
+    return field_name(text)
+
+
 def local_pages(text: str) -> str | None:
     """Where /health and the other local pages stand: a prefix, `` for none, None for `off`."""
     if text == "off":
@@ -272,6 +278,14 @@ def local_pages(text: str) -> str | None:
             f"{quoted(text)} does not begin with a slash. Give a prefix such as /_awfproxy, or off."
         )
     return _prefix(text)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas; which names there are is judged where they are known."""
+    found = tuple(name.strip() for name in text.split(","))
+    if not all(re.fullmatch(r"[a-z][a-z0-9-]*", name) for name in found):
+        raise ValueError(f"{quoted(text)} is not a list of providers. Write names with commas: openai,gemini")
+    return found
 
 
 def _prefix(text: str) -> str:

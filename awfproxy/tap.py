@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
+from uuid import uuid4
 
+import attrs
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -27,22 +29,24 @@ from awfproxy.errors import AwfError, ConfigError
 from awfproxy.net.deadlines import Sweep
 from awfproxy.net.hub import Hub
 from awfproxy.net.listener import ListeningEndpoint
-from awfproxy.net.ready import origin_endpoint
+from awfproxy.net.ready import OriginEndpoint, origin_endpoint
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.observe.health import Health
 from awfproxy.observe.logs import LogWriter
 from awfproxy.observe.metrics import Metrics
 from awfproxy.options import CommandLineError
-from awfproxy.providers.openai import OPENAI
+from awfproxy.provider_settings import ProviderSettings
 from awfproxy.proxy.exchange import Forwarding
-from awfproxy.proxy.pages import LocalPages
+from awfproxy.proxy.pages import LocalPages, PagePart
 from awfproxy.proxy.resource import ReverseProxyResource
 from awfproxy.proxy.site import ProxySite
 from awfproxy.service.exit import ExitCode, ExitStatus, refuse
+from awfproxy.service.front import Front
 from awfproxy.service.gate import Gate
+from awfproxy.service.probe import KeyProbe
 from awfproxy.service.systemd import notify
 from awfproxy.service.validator import validator_for
-from awfproxy.settings import Probe, Settings, load
+from awfproxy.settings import Probe, Settings, in_force, load
 from awfproxy.upstream.pool import Pool
 
 _log = Logger(namespace="awfproxy")
@@ -63,7 +67,7 @@ class Options(usage.Options):
             if "help" in line.flags:
                 sys.stdout.write(commandline.help_text())
                 raise SystemExit(0)
-            self.settings = load(line.values, os.environ, OPENAI, read_file, mode_of)
+            self.settings = load(line.values, os.environ, read_file, mode_of, str(uuid4()))
         except CommandLineError as error:
             refuse(ExitCode.USAGE, str(error))
         except ConfigError as error:
@@ -120,12 +124,64 @@ def makeService(options: Options) -> MultiService:
 def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str], writer: LogWriter) -> Daemon:
     """The daemon from its settings; raises `ConfigError` for what only building it can tell."""
     exit_status = ExitStatus()
-    sweep = Sweep(reactor)
-    hub = Hub(reactor)
-    writer.gather(sweep)
+    shared = _Shared(
+        reactor=reactor,
+        settings=settings,
+        hub=Hub(reactor),
+        sweep=Sweep(reactor),
+        credentials=CredentialStore(in_force(settings)),
+        writer=writer,
+    )
+    writer.gather(shared.sweep)
+    parts = [_part(shared, one) for one in settings.providers]
+    pages = LocalPages(
+        prefix=settings.local_pages,
+        egress=str(settings.egress) if settings.egress else "direct",
+        parts=tuple(PagePart(part.one.provider, part.health, part.metrics, part.pool) for part in parts),
+    )
+    for warning in settings.warnings:
+        _log.warn("{warning}", event="configuration_warning", warning=warning)
+    gate = Gate(
+        reactor,
+        fronts=[_front(shared, part, pages) for part in parts],
+        closed=settings.closed,
+        exit_status=exit_status,
+        notifier=notify(environ),
+        drain_deadline=settings.deadlines.drain,
+        requests_seen=lambda: sum(part.metrics.requests_seen for part in parts),
+    )
+    services = Daemon()  # type: ignore[no-untyped-call]
+    gate.setServiceParent(services)  # type: ignore[no-untyped-call]
+    return services
+
+
+@attrs.frozen
+class _Shared:
+    """What all providers of the process have together."""
+
+    reactor: Any
+    settings: Settings
+    hub: Hub
+    sweep: Sweep
+    credentials: CredentialStore
+    writer: LogWriter
+
+
+@attrs.frozen
+class _Part:
+    """What one provider has of its own."""
+
+    one: ProviderSettings
+    endpoint: OriginEndpoint
+    pool: Pool
+    health: Health
+    metrics: Metrics
+
+
+def _part(shared: _Shared, one: ProviderSettings) -> _Part:
+    settings = shared.settings
     health = Health(time.time, settings.probe is not Probe.OFF)
-    metrics = Metrics()
-    endpoint = origin_endpoint(hub, settings)
+    endpoint = origin_endpoint(shared.hub, settings, one.access.origin)
 
     def heard(error: AwfError | None) -> None:
         if error is None:
@@ -133,52 +189,43 @@ def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str], 
         else:
             health.egress_failed(error)
 
-    pool = Pool(sweep, endpoint, settings.pool, heard)
+    pool = Pool(shared.sweep, endpoint, settings.pool, heard)
+    return _Part(one, endpoint, pool, health, Metrics())
+
+
+def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
+    settings, one = shared.settings, part.one
+    provider, access = one.provider, one.access
     forwarding = Forwarding(
-        provider=settings.provider,
-        origin=settings.origin,
-        base_path=settings.base_path,
-        credentials=CredentialStore({settings.provider.name: settings.credential}),
-        pool=pool,
+        provider=provider,
+        access=access,
+        credentials=shared.credentials,
+        pool=part.pool,
         deadlines=settings.deadlines,
-        health=health,
-        log=AccessLog(settings.provider.name, metrics, writer.access),
-    )
-    pages = LocalPages(
-        prefix=settings.local_pages,
-        provider=settings.provider.name,
-        egress=str(settings.egress) if settings.egress else "direct",
-        health=health,
-        metrics=metrics,
-        pool=pool,
+        health=part.health,
+        log=AccessLog(provider.name, part.metrics, shared.writer.access),
     )
     site = ProxySite(
-        ReverseProxyResource(forwarding, pages.by_path()),
-        reactor=reactor,
-        sweep=sweep,
-        provider=settings.provider,
-        origin=settings.origin,
+        ReverseProxyResource(forwarding, pages.by_path(provider)),
+        reactor=shared.reactor,
+        sweep=shared.sweep,
+        provider=provider,
+        origin=access.origin,
         deadlines=settings.deadlines,
         access_log=forwarding.log,
         max_connections=settings.max_connections,
     )
-    for warning in settings.warnings:
-        _log.warn("{warning}", event="configuration_warning", warning=warning)
-    gate = Gate(
-        reactor,
-        validator=validator_for(reactor, settings, endpoint, health),
-        listeners=[(description, _listener(reactor, hub, description)) for description in settings.listen],
+    probe = KeyProbe(shared.reactor, part.endpoint, provider, access, shared.credentials)
+    return Front(
+        name=provider.name,
+        validator=validator_for(shared.reactor, settings, one, probe, part.health),
+        listeners=tuple(
+            (description, _listener(shared.reactor, shared.hub, description)) for description in one.listen
+        ),
         site=site,
-        health=health,
-        exit_status=exit_status,
-        notifier=notify(environ),
-        drain_deadline=settings.deadlines.drain,
-        requests_seen=lambda: metrics.requests_seen,
-        children=[IService(pool)],
+        health=part.health,
+        children=(IService(part.pool),),
     )
-    services = Daemon()  # type: ignore[no-untyped-call]
-    gate.setServiceParent(services)  # type: ignore[no-untyped-call]
-    return services
 
 
 def _listener(reactor: Any, hub: Hub, description: str) -> IStreamServerEndpoint:

@@ -18,15 +18,17 @@ from twisted.python.failure import Failure
 
 from awfproxy.commandline import CommandLine, help_text, parse
 from awfproxy.credentials.sources import mode_of, read_file
+from awfproxy.credentials.store import CredentialStore
 from awfproxy.credentials.verdict import describe
 from awfproxy.errors import ConfigError
 from awfproxy.net.ready import origin_endpoint
 from awfproxy.observe.health import Health
 from awfproxy.options import CommandLineError
-from awfproxy.providers.openai import OPENAI
+from awfproxy.provider_settings import ProviderSettings
 from awfproxy.service.exit import ExitCode, one_line
+from awfproxy.service.probe import KeyProbe
 from awfproxy.service.validator import Quit, validator_for
-from awfproxy.settings import Probe, Settings, load
+from awfproxy.settings import Probe, Settings, in_force, load
 
 ABOUT = """\
 awfproxy check judges settings and key, and tries the way to the provider: the egress proxy, TLS, and one
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
 
 
 def _check(line: CommandLine, environ: Mapping[str, str], terminal: _Terminal) -> int:
-    settings = load(line.values, environ, OPENAI, read_file, mode_of)
+    settings = load(line.values, environ, read_file, mode_of)
     for warning in settings.warnings:
         terminal.complain(f"warning: {warning}")
     if "show" in line.flags:
@@ -134,9 +136,22 @@ def _validate(settings: Settings) -> _Finding:
 
 
 async def _find(reactor: IReactorTime, settings: Settings) -> _Finding:
-    provider = settings.provider
+    """Each provider in turn; the first that would end the daemon, or leave it unready, is the finding."""
+    said = []
+    for one in settings.providers:
+        finding = await _find_one(reactor, settings, one)
+        if finding.code:
+            return finding
+        said.append(finding.sentence)
+    return _Finding(0, f"{' '.join(said)} The daemon would be ready.")
+
+
+async def _find_one(reactor: IReactorTime, settings: Settings, one: ProviderSettings) -> _Finding:
+    provider = one.provider
     health = Health(time.time, True)
-    decision = await validator_for(reactor, settings, origin_endpoint(reactor, settings), health).validate()
+    endpoint = origin_endpoint(reactor, settings, one.access.origin)
+    probe = KeyProbe(reactor, endpoint, provider, one.access, CredentialStore(in_force(settings)))
+    decision = await validator_for(reactor, settings, one, probe, health).validate()
     if isinstance(decision, Quit):
         return _Finding(decision.code, decision.sentence)
     if not decision.ready or health.verdict is None:
@@ -145,4 +160,4 @@ async def _find(reactor: IReactorTime, settings: Settings) -> _Finding:
             describe(provider, health.verdict) + "." if problem is None and health.verdict else str(problem)
         )
         return _Finding(ExitCode.UNAVAILABLE, f"The daemon would open its port, but not be ready. {cause}")
-    return _Finding(0, f"{describe(provider, health.verdict)}. The daemon would be ready.")
+    return _Finding(0, f"{describe(provider, health.verdict)}.")

@@ -30,7 +30,7 @@ from awfproxy.demo.certificates import make_identity
 from awfproxy.errors import ConfigError
 from awfproxy.observe.logs import LogWriter
 from awfproxy.options import BY_NAME, CommandLineError
-from awfproxy.providers.openai import OPENAI
+from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.service.exit import ExitCode, one_line
 from awfproxy.service.gate import Gate
 from awfproxy.settings import load
@@ -97,7 +97,7 @@ def _run(reactor: Any, line: CommandLine, environ: Mapping[str, str]) -> None:
         authority = Path(directory, "ca.pem")
         authority.write_bytes(identity.authority)
         seen = environment(environ, key, str(authority))
-        settings = load(values, seen, OPENAI, read_file, mode_of)
+        settings = load(values, seen, read_file, mode_of)
         json_only = settings.log_format == "json"
         words = sys.stderr if json_only else sys.stdout
         _say(FIRST_LINE + "\n", words)

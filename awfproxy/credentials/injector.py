@@ -1,17 +1,22 @@
 """From the client's head to the upstream head, and from the origin's head to the client's. Pure.
 
-Inwards: hop-by-hop fields off, every credential of the client's off, Host and base path set, the framing
-written anew, the provider's credential put in. Outwards: hop-by-hop fields off, the framing written anew.
+Inwards: hop-by-hop fields off, every credential of the client's off, in fields and in the query, Host and
+base path set, the framing written anew, what the provider wants and the client did not send, and the
+provider's credential put in. Outwards: hop-by-hop fields off, the framing written anew.
 All other fields keep order, casing, duplicates and bytes.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
+from itertools import starmap
 
-from awfproxy.providers.provider import Provider
+from awfproxy.credentials.secret import Secret
+from awfproxy.errors import CredentialMissing
+from awfproxy.providers.provider import Access, Added
 from awfproxy.wire.framing import CHUNKED, UNTIL_CLOSE, Framing, Length
 from awfproxy.wire.message import Field, Fields, RequestHead, ResponseHead, field
-from awfproxy.wire.target import Origin, join_base_path
+from awfproxy.wire.target import join_base_path, path_of, without_parameters
 
 HOP_BY_HOP: dict[bytes, str] = {
     b"connection": "RFC 9110 7.6.1",
@@ -37,7 +42,7 @@ STRIPPED: dict[bytes, str] = {
     b"via": "tells the provider about the sandbox",
 }
 """Fields of a request that never reach the provider, with the reason of each. Matched in any case and with
-`_` for `-`, since many servers take the two for the same. `x-forwarded-*` and the field that we inject
+`_` for `-`, since many servers take the two for the same. `x-forwarded-*` and the fields that a key goes in
 belong to it too."""
 
 _STRIPPED_PREFIX = b"x-forwarded-"
@@ -71,15 +76,15 @@ _LONGEST = 64
 # Longer than every name that `_kind` knows: of longer ones so much says as much, and fills no memory.
 
 
-@lru_cache(maxsize=1024)
-def _kind(name: bytes, credential_field: bytes) -> _Kind:
+@lru_cache(maxsize=2048)
+def _kind(name: bytes, stripped: frozenset[bytes]) -> _Kind:
     """By lower-case name. Clients send the same few names again and again."""
     if name == b"host":
         return _HOST
     if name in (b"content-length", b"transfer-encoding"):
         return _FRAMING
     key = name.replace(b"_", b"-")
-    if key in _REMOVED or key == credential_field or key.startswith(_STRIPPED_PREFIX):
+    if key in _REMOVED or key in stripped or key.startswith(_STRIPPED_PREFIX):
         return _STRIP
     return _SUBPROTOCOL if key == b"sec-websocket-protocol" else _KEEP
 
@@ -94,22 +99,19 @@ def _without_key_subprotocol(item: Field) -> Field | None:
 
 
 def prepare_request(
-    head: RequestHead,
-    framing: Framing,
-    *,
-    provider: Provider,
-    origin: Origin,
-    base_path: bytes,
-    key: bytes,
+    head: RequestHead, framing: Framing, *, access: Access, keys: Sequence[Secret | None]
 ) -> RequestHead:
-    """The head to send upstream; `head.target` is in origin-form and `framing` is the client's."""
+    """The head to send upstream; `head.target` is in origin-form and `framing` is the client's.
+
+    `keys` are those that are there, as in `access.keys`; without the first, `CredentialMissing`.
+    """
     nominated = head.tokens(b"connection")
     fields: list[Field] = []
-    host_field, ours = origin.host_field, provider.field
+    host_field, stripped = access.origin.host_field, access.stripped
     host_placed = framing_placed = False
     for item in head.fields:
         lower = item[0]
-        kind = _kind(lower, ours) if len(lower) <= _LONGEST else _kind(lower[:_LONGEST], ours)
+        kind = _kind(lower, stripped) if len(lower) <= _LONGEST else _kind(lower[:_LONGEST], stripped)
         if kind is _KEEP:
             if lower not in nominated:
                 fields.append(item)
@@ -127,11 +129,36 @@ def prepare_request(
                 fields.append(kept)
     if not host_placed:
         fields.insert(0, field(b"Host", host_field))
-    fields += [field(name, value) for name, value in provider.inject(key)]
-    return RequestHead(head.method, join_base_path(base_path, head.target), b"1.1", tuple(fields))
+    target = head.target
+    if access.without_query:
+        target = without_parameters(target, access.without_query)
+    target = join_base_path(access.base_path, target)
+    injected = [field(name, value) for name, value in _injected(head.method, target, access, keys)]
+    if access.defaults is not None:
+        fields = _with_defaults(fields, injected, access.defaults(head.method, path_of(target)))
+    fields += injected
+    return RequestHead(head.method, target, b"1.1", tuple(fields))
 
 
-def prepare_trailers(trailers: Fields, provider: Provider) -> Fields:
+def _injected(method: bytes, target: bytes, access: Access, keys: Sequence[Secret | None]) -> Added:
+    chosen = 0 if access.key_for is None else access.key_for(method, path_of(target))
+    secret = keys[chosen]
+    if secret is None:
+        chosen, secret = 0, keys[0]
+    if secret is None:
+        raise CredentialMissing
+    return access.keys[chosen].inject(secret.reveal())
+
+
+def _with_defaults(fields: list[Field], injected: list[Field], defaults: Added) -> list[Field]:
+    """With each default for which neither has a value; an empty field of that name gives way to it."""
+    sent = {lower.replace(b"_", b"-") for lower, _, value in (*fields, *injected) if value}
+    missing = {item[0]: item for item in starmap(field, defaults) if item[0] not in sent}
+    kept = [item for item in fields if item[2] or item[0].replace(b"_", b"-") not in missing]
+    return [*kept, *missing.values()]
+
+
+def prepare_trailers(trailers: Fields, access: Access) -> Fields:
     """A request's trailers without what must not be there: a server may merge them into the head."""
     if not trailers:
         return trailers
@@ -139,7 +166,7 @@ def prepare_trailers(trailers: Fields, provider: Provider) -> Fields:
         item
         for item in trailers
         if item[0].replace(b"_", b"-") not in _NO_TRAILER
-        and _kind(item[0][:_LONGEST], provider.field) is _KEEP
+        and _kind(item[0][:_LONGEST], access.stripped) is _KEEP
     )
 
 

@@ -8,6 +8,7 @@ real ones.
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from os.path import join
@@ -17,8 +18,9 @@ import attrs
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.shape import check_shape
 from awfproxy.errors import ConfigError
-from awfproxy.providers.provider import Provider
+from awfproxy.providers.provider import KeyUse, Provider
 
+_SCHEME = re.compile(rb"(?i)\A(bearer|token) +")
 LARGEST_FILE = 16 * 1024 * 1024
 
 ReadFile = Callable[[str], bytes]
@@ -38,16 +40,24 @@ def find_key(
     environ: Mapping[str, str],
     key_file: str | None,
     provider: Provider,
+    use: KeyUse,
     read_file: ReadFile,
     mode_of: ModeOf,
-) -> KeyFound:
-    """The provider's key, or `ConfigError`. `key_file` is the value of --key-file, whatever set that."""
-    found = [
-        (check_shape(value.removesuffix(b"\n"), source, provider), source)
-        for value, source in _values(environ, key_file, provider, read_file)
-    ]
+    *,
+    repair: bool = False,
+) -> KeyFound | None:
+    """One of the provider's keys, None where no source has it, or `ConfigError`.
+
+    `key_file` is the value of the provider's --key-file, whatever set that. With `repair` white space and a
+    scheme around a key are taken off, and an empty one counts as not set.
+    """
+    found = []
+    for value, source in _values(environ, key_file, provider, use, read_file):
+        bare = _repaired(value) if repair else value.removesuffix(b"\n")
+        if bare or not repair:
+            found.append((check_shape(bare, source, provider), source))
     if not found:
-        raise ConfigError(_how_to_give(provider))
+        return None
     secret, source = found[0]
     for other, other_source in found[1:]:
         if other != secret:
@@ -60,27 +70,29 @@ def find_key(
     )
 
 
+def _repaired(value: bytes) -> bytes:
+    return _SCHEME.sub(b"", value.strip() + b" ").strip()
+
+
 def _values(
-    environ: Mapping[str, str], key_file: str | None, provider: Provider, read_file: ReadFile
+    environ: Mapping[str, str], key_file: str | None, provider: Provider, use: KeyUse, read_file: ReadFile
 ) -> Iterator[tuple[bytes, str]]:
-    value = environ.get(provider.variable)
+    value = environ.get(use.variable)
     if value is not None:
-        yield os.fsencode(value), f"environment variable {provider.variable}"
+        yield os.fsencode(value), f"environment variable {use.variable}"
     if key_file is not None:
-        yield _read_key_file(key_file, provider, read_file), f"file {key_file}"
-    credential = _credential(environ, provider, read_file)
+        yield _read_key_file(key_file, provider, use, read_file), f"file {key_file}"
+    credential = _credential(environ, use, read_file)
     if credential is not None:
-        yield credential, f"systemd credential {provider.credential_name}"
+        yield credential, f"systemd credential {use.credential_name}"
 
 
-def _read_key_file(path: str, provider: Provider, read_file: ReadFile) -> bytes:
-    if "/" not in path and (path.startswith("sk-") or path.strip() != path):
+def _read_key_file(path: str, provider: Provider, use: KeyUse, read_file: ReadFile) -> bytes:
+    if "/" not in path and (path.startswith(("sk-", "gh")) or path.strip() != path):
         raise ConfigError(
             "--key-file takes the name of a file, and what it was given looks like the key itself (not "
-            "shown). "
-            f"Put the key into a file, or into the environment variable {provider.variable}; on a command "
-            "line "
-            "every process of this machine can read it, so consider it leaked."
+            f"shown). Put the key into a file, or into the environment variable {use.variable}; on a command "
+            "line every process of this machine can read it, so consider it leaked."
         )
     try:
         return read_file(path)
@@ -92,17 +104,17 @@ def _read_key_file(path: str, provider: Provider, read_file: ReadFile) -> bytes:
         ) from None
 
 
-def _credential(environ: Mapping[str, str], provider: Provider, read_file: ReadFile) -> bytes | None:
+def _credential(environ: Mapping[str, str], use: KeyUse, read_file: ReadFile) -> bytes | None:
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         return None
     try:
-        return read_file(join(directory, provider.credential_name))
+        return read_file(join(directory, use.credential_name))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(
-            f"The systemd credential {provider.credential_name}, in $CREDENTIALS_DIRECTORY, cannot be read: "
+            f"The systemd credential {use.credential_name}, in $CREDENTIALS_DIRECTORY, cannot be read: "
             f"{error.strerror or 'no reason given'}. Check LoadCredential= in the unit."
         ) from None
 
@@ -121,16 +133,14 @@ def _warnings(key_file: str | None, provider: Provider, mode_of: ModeOf) -> Iter
         )
 
 
-def _how_to_give(provider: Provider) -> str:
-    name, file = provider.variable, provider.credential_name
+def how_to_give(provider: Provider) -> str:
+    """The ways to give a provider's key, as the end of a sentence."""
+    name, file, option = provider.variable, provider.credential_name, provider.option("key-file")
+    own = option.upper().replace("-", "_")
     return (
-        f"awfproxy has no {provider.title} key: no source of one is set. Give it in one of these ways: the "
-        "environment "
-        f"variable {name} (in GitHub Actions: env: {name}: ${{{{ secrets.{name} }}}}); a file named by "
-        "--key-file or "
-        "AWFPROXY_KEY_FILE, or by key-file in the --config file; a systemd credential: "
-        f"LoadCredential={file}:/etc/{file}. "
-        "To try awfproxy without a key: awfproxy demo"
+        f"the environment variable {name} (in GitHub Actions: env: {name}: ${{{{ secrets.{name} }}}}); a "
+        f"file named by --{option} or AWFPROXY_{own}, or by key-file in the --config file; a systemd "
+        f"credential: LoadCredential={file}:/etc/{file}"
     )
 
 

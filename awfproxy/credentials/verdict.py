@@ -27,6 +27,7 @@ class Rejected:
     """The provider does not take the key; `code` is its error code, or empty."""
 
     code: str = ""
+    status: int = 401
 
 
 @attrs.frozen
@@ -69,10 +70,18 @@ def read_error(body: bytes) -> ProviderError:
     if not isinstance(error, dict):
         return ProviderError()
     text = error.get("message")
+    codes = (*_reasons(error.get("details")), error.get("code"), error.get("status"), error.get("type"))
     return ProviderError(
-        code=_clean(error.get("code")) or _clean(error.get("type")),
+        code=next(filter(None, map(_clean, codes)), ""),
         text=text if isinstance(text, str) else "",
     )
+
+
+def _reasons(details: object) -> list[object]:
+    """Of Google's errors, whose `code` is the status again: the reason is in an ErrorInfo."""
+    if not isinstance(details, list):
+        return []
+    return [detail.get("reason") for detail in details if isinstance(detail, dict)]
 
 
 def _clean(code: object) -> str:
@@ -82,7 +91,14 @@ def _clean(code: object) -> str:
 def verdict(provider: Provider, status: int, error_code: str | None, error_text: str = "") -> Verdict:
     """The table. `error_text` is only searched for the provider's words for a restricted key."""
     code = _clean(error_code)
+    probe = provider.probe
     if 200 <= status < 300:
+        return Accepted()
+    if code in probe.rejected_codes:
+        return Rejected(code, status)
+    if code in probe.silent_codes:
+        return Unverified(status, code)
+    if status in probe.accepted:
         return Accepted()
     if status in (401, 403) and _is_restricted(provider, code, error_text):
         return Accepted(
@@ -123,8 +139,8 @@ def describe(provider: Provider, verdict: Verdict) -> str:
     match verdict:
         case Accepted(note):
             return note or f"{provider.title} accepts the key"
-        case Rejected(code):
-            return f"{provider.title} rejects the key ({_shown(401, code)})"
+        case Rejected(code, status):
+            return f"{provider.title} rejects the key ({_shown(status, code)})"
         case Unverified(status, code):
             return (
                 f"{provider.title} answered without a word on the key ({_shown(status, code)}); "

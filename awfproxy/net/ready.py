@@ -84,9 +84,8 @@ class OriginEndpoint:
         return tls
 
 
-def origin_endpoint(reactor: Any, settings: Settings) -> OriginEndpoint:
-    """The endpoint that the settings ask for; raises `ConfigError` for CA files that cannot be used."""
-    origin = settings.origin
+def origin_endpoint(reactor: Any, settings: Settings, origin: Origin) -> OriginEndpoint:
+    """The way to `origin` by these settings; raises `ConfigError` for CA files that cannot be used."""
     tls = ClientTls(origin.host, settings.roots_file, settings.extra_ca_files)
     return OriginEndpoint(reactor, origin, settings.egress, tls, settings.deadlines)
 

@@ -12,7 +12,7 @@ class EndMarker:
 
     def __init__(self, markers: tuple[bytes, ...]) -> None:
         self._markers = tuple(b"\n" + marker for marker in markers)
-        self._longest = max(map(len, self._markers)) + 1
+        self._longest = max(map(len, self._markers), default=0) + 1
         self._tail = b"\n"
         self._found = False
         self.seen = False

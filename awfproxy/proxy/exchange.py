@@ -15,6 +15,7 @@ from awfproxy.credentials.injector import client_framing, prepare_request, prepa
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors import (
     AwfError,
+    ClientError,
     CredentialMissing,
     IncompleteMessage,
     PoolExhausted,
@@ -27,13 +28,14 @@ from awfproxy.net.deadlines import NEVER
 from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
 from awfproxy.observe.endmarker import EndMarker
 from awfproxy.observe.health import Health
-from awfproxy.providers.provider import Provider
+from awfproxy.providers.provider import Access, Provider
+from awfproxy.providers.rules import Rules
 from awfproxy.settings import Deadlines
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.upstream.pool import Pool
 from awfproxy.wire.framing import NO_BODY, Framing
 from awfproxy.wire.message import Fields, RequestHead, ResponseHead
-from awfproxy.wire.target import Origin
+from awfproxy.wire.target import join_base_path
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 9.2.2
 _REQUEST_ID_FIELDS = (b"x-request-id", b"request-id")
@@ -44,8 +46,7 @@ class Forwarding:
     """What every exchange of one provider shares."""
 
     provider: Provider
-    origin: Origin
-    base_path: bytes
+    access: Access
     credentials: CredentialStore
     pool: Pool
     deadlines: Deadlines
@@ -146,25 +147,36 @@ class Exchange:
         """Begins, with as much of the request's content as came with its head."""
         shared = self._forwarding
         shared.log.begun()
-        key = shared.credentials.current(shared.provider.name)
-        if key is None:
+        in_force = shared.credentials.current(shared.provider.name)
+        if in_force is None:
             self._refuse(CredentialMissing(), Outcome.REFUSED)
+            return
+        if in_force.rules and not self._allowed(in_force.rules):
             return
         self._head = prepare_request(
             self._client.head,
             self._client.framing,
-            provider=shared.provider,
-            origin=shared.origin,
-            base_path=shared.base_path,
-            key=key.reveal(),
+            access=shared.access,
+            keys=in_force.keys,
         )
         self._content, self._body_complete = content, complete
-        self._trailers = prepare_trailers(trailers, shared.provider)
+        self._trailers = prepare_trailers(trailers, shared.access)
         self._expects = not content and bool(self._client.head.values(b"expect"))
         if not complete:
             self._pause_upload()
         self.deadline = self._client.now() + shared.deadlines.acquire
         shared.pool.acquire(self)
+
+    def _allowed(self, rules: Rules) -> bool:
+        """Whether the operator's rules let the request pass; if not, it has been answered."""
+        head = self._client.head
+        target = join_base_path(self._forwarding.access.base_path, head.target)
+        try:
+            rules.enforce(head.method, target, [name for name, _, _ in head.fields])
+        except ClientError as refusal:
+            self._refuse(refusal, Outcome.REFUSED)
+            return False
+        return True
 
     def upload(self, content: bytes) -> None:
         """More content of the request."""
@@ -179,7 +191,7 @@ class Exchange:
     def upload_done(self, trailers: Fields) -> None:
         """The request's content is complete."""
         self._body_complete = True
-        self._trailers = prepare_trailers(trailers, self._forwarding.provider)
+        self._trailers = prepare_trailers(trailers, self._forwarding.access)
         if self._upload_paused:
             self._resume_upload()  # nothing more to hold up, and the client's leaving is to be seen
         if self._connection is not None:

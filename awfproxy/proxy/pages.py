@@ -6,11 +6,14 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import attrs
 
 from awfproxy.observe.health import Health
 from awfproxy.observe.metrics import Metrics
+from awfproxy.providers.builtin import BUILT_IN
+from awfproxy.providers.provider import Provider
 from awfproxy.upstream.pool import Pool
 from awfproxy.wire.message import Fields, field
 
@@ -18,7 +21,16 @@ Page = Callable[[], tuple[int, bytes]]
 """Status and content, as they are now."""
 
 JSON_FIELDS: Fields = (field(b"Content-Type", b"application/json"), field(b"Cache-Control", b"no-store"))
-_PROVIDERS = ("openai", "anthropic", "copilot", "gemini", "vertex")
+
+
+@attrs.frozen
+class PagePart:
+    """What the pages tell of one provider."""
+
+    provider: Provider
+    health: Health
+    metrics: Metrics
+    pool: Pool
 
 
 @attrs.frozen
@@ -27,46 +39,44 @@ class LocalPages:
 
     prefix: str | None
     """Path before each page's name; None: there are none, and every path is the provider's."""
-    provider: str
     egress: str
-    health: Health
-    metrics: Metrics
-    pool: Pool
+    parts: tuple[PagePart, ...]
 
-    def by_path(self) -> Mapping[bytes, Page]:
-        """The exact paths and their pages."""
+    def by_path(self, provider: Provider) -> Mapping[bytes, Page]:
+        """The exact paths and their pages, on the ports of that provider."""
         if self.prefix is None:
             return {}
-        pages = {"health": self._health, "healthz": self._alive, "readyz": self._ready}
+        (part,) = [part for part in self.parts if part.provider is provider]
+        pages: dict[str, Page] = {
+            "health": partial(self._health, part),
+            "healthz": self._alive,
+            "readyz": partial(self._ready, part),
+        }
         return {f"{self.prefix}/{name}".encode("ascii"): page for name, page in pages.items()}
 
-    def _health(self) -> tuple[int, bytes]:
-        health, reason = self.health, self.health.reason()
+    def _health(self, part: PagePart) -> tuple[int, bytes]:
+        health, reason = part.health, part.health.reason()
+        served = {part.provider.name for part in self.parts}
+        names = dict.fromkeys([*(provider.name for provider in BUILT_IN), *served])
         content: dict[str, object] = {
             "status": "healthy" if reason is None else "unhealthy",
             "service": "awf-api-proxy",
             "squid_proxy": self.egress,
-            "providers": {name: name == self.provider for name in _PROVIDERS},
+            "providers": {name: name in served for name in names},
             "key_validation": {
-                "complete": health.verdict is not None,
-                "results": {
-                    self.provider: {
-                        "status": health.key_state,
-                        "message": reason or "",
-                        "checked_at": _time(health.checked_at),
-                    }
-                },
+                "complete": all(part.health.verdict is not None for part in self.parts),
+                "results": {part.provider.name: _key(part.health) for part in self.parts},
             },
             "models_fetch_complete": False,
-            "metrics_summary": self.metrics.summary(),
+            "metrics_summary": part.metrics.summary(),
             "rate_limits": {},
             "egress": {
                 "state": health.egress_state,
                 "error": None if health.egress_error is None else health.egress_error.code,
             },
-            "tunnels": attrs.asdict(self.pool.stats()),
+            "tunnels": attrs.asdict(part.pool.stats()),
             "last_success": _time(health.last_success),
-            "requests_seen": self.metrics.requests_seen,
+            "requests_seen": part.metrics.requests_seen,
         }
         if reason is not None:
             content["reason"] = reason
@@ -75,11 +85,19 @@ class LocalPages:
     def _alive(self) -> tuple[int, bytes]:
         return 200, _compact({"status": "alive"})
 
-    def _ready(self) -> tuple[int, bytes]:
-        reason = self.health.reason()
+    def _ready(self, part: PagePart) -> tuple[int, bytes]:
+        reason = part.health.reason()
         if reason is None:
             return 200, _compact({"status": "ready"})
         return 503, _compact({"status": "not ready", "reason": reason})
+
+
+def _key(health: Health) -> dict[str, object]:
+    return {
+        "status": health.key_state,
+        "message": health.reason() or "",
+        "checked_at": _time(health.checked_at),
+    }
 
 
 def _time(seconds: float | None) -> str | None:

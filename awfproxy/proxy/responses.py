@@ -51,5 +51,5 @@ def error_response(
     if error.status == 426:
         fields.append(field(b"Upgrade", b"HTTP/1.1"))
         connection = b"Upgrade" if connection is None else b"Upgrade, " + connection
-    content = provider.error_body(type(error), request_id.decode("ascii"))
+    content = provider.error_body(error, request_id.decode("ascii"))
     return own_response(error.status, tuple(fields), content, request_id, connection, method)

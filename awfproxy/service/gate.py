@@ -5,16 +5,15 @@ the log and exits 0. So nothing listens through `StreamServerEndpointService`: t
 `listen` itself, after the validator's decision, and hands every failure to `ExitStatus`.
 """
 
-import errno
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import Any
 
+import attrs
 from twisted.application.service import IService, Service
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import (
     IAddress,
@@ -27,13 +26,11 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from awfproxy.observe.health import Health
 from awfproxy.service.exit import ExitCode, ExitStatus
+from awfproxy.service.front import Front
+from awfproxy.service.places import shown, why_not
 from awfproxy.service.systemd import Notifier
-from awfproxy.service.validator import Open, Quit
-
-if TYPE_CHECKING:
-    from awfproxy.proxy.site import ProxySite
+from awfproxy.service.validator import Quit
 
 LOOK_INTERVAL = 1.0
 """Seconds between two looks at readiness, for the log, systemd and the hint."""
@@ -44,13 +41,6 @@ UNUSED_HINT = 60.0
 
 class IDaemonReactor(IReactorCore, IReactorTime):
     """What the gate needs of a reactor."""
-
-
-class Starter(Protocol):
-    """The validator, as the gate sees it."""
-
-    def validate(self) -> Awaitable[Open | Quit]: ...
-    def watch(self) -> Awaitable[None]: ...
 
 
 class State(Enum):
@@ -66,11 +56,26 @@ class CannotOpen(Exception):
     """A listener could not be opened; the text is a sentence for the operator."""
 
 
+class _Refused(Exception):
+    """A validator wants the process to end."""
+
+    def __init__(self, quit_: Quit) -> None:
+        super().__init__()
+        self.quit = quit_
+
+
+@attrs.define
+class _Readiness:
+    """What is known of one front's readiness, to tell when it has changed."""
+
+    front: Front
+    reason: str | None = None
+
+
 class Gate(Service):
     """The one service that opens and closes the ports; a runner starts and stops it.
 
-    `children` are services that need an open way but no port (the pool): started after the decision,
-    before the first listener, and stopped after the drain, in reverse order.
+    Nothing listens before every front's validator has decided; the first that wants to end the process does.
     """
 
     _log = Logger()
@@ -79,32 +84,27 @@ class Gate(Service):
         self,
         reactor: IDaemonReactor,
         *,
-        validator: Starter,
-        listeners: Sequence[tuple[str, IStreamServerEndpoint]],
-        site: "ProxySite",
-        health: Health,
+        fronts: Sequence[Front],
+        closed: Sequence[str],
         exit_status: ExitStatus,
         notifier: Notifier,
         drain_deadline: float,
         requests_seen: Callable[[], int],
-        children: Sequence[IService] = (),
     ) -> None:
+        """`closed` are names of providers that are not configured: for the log alone."""
         self._reactor = reactor
-        self._validator = validator
-        self._listeners = tuple(listeners)
-        self._site = site
-        self._health = health
+        self._fronts = tuple(fronts)
+        self._closed = tuple(closed)
         self._exit_status = exit_status
         self._notifier = notifier
         self._drain_deadline = drain_deadline
         self._requests_seen = requests_seen
-        self._children = tuple(children)
         self._state = State.CLOSED
         self._opening: Deferred[None] | None = None
-        self._watching: Deferred[None] | None = None
-        self._ports: list[IListeningPort] = []
+        self._watching: list[Deferred[None]] = []
+        self._ports: list[tuple[Front, IListeningPort]] = []
         self._started: list[IService] = []
-        self._reason: str | None = None
+        self._known = [_Readiness(front) for front in self._fronts]
         self._ready_since: float | None = None
         self._hinted = False
         self._looking = LoopingCall(self._look)
@@ -113,7 +113,7 @@ class Gate(Service):
     @property
     def addresses(self) -> list[IAddress]:
         """Where it listens now; empty while it does not."""
-        return [port.getHost() for port in self._ports]
+        return [port.getHost() for _, port in self._ports]
 
     def privilegedStartService(self) -> None:
         """Nothing: the ports are opened later, and above 1024 need no privilege."""
@@ -145,35 +145,48 @@ class Gate(Service):
             self._opening = opening
 
     async def _open(self) -> None:
-        self._log.info("Checking the way to the provider and the key", event="startup")
-        self._notifier.status("checking the way to the provider and the key")
-        decision = await self._validator.validate()
-        if isinstance(decision, Quit):
-            self._end(decision.code, decision.sentence)
+        checked = "the way to the provider and the key"
+        if len(self._fronts) > 1:
+            checked = "the ways to the providers and the keys"
+        self._log.info("Checking {checked}", event="startup", checked=checked)
+        self._notifier.status(f"checking {checked}")
+        try:
+            await _all([self._validate(front) for front in self._fronts])
+        except _Refused as refused:
+            self._end(refused.quit.code, refused.quit.sentence)
             return
         try:
-            for child in self._children:
+            for child in [child for front in self._fronts for child in front.children]:
                 child.startService()
                 self._started.append(child)
-            for description, endpoint in self._listeners:
-                self._ports.append(await self._listen(description, endpoint))
+            for front in self._fronts:
+                for description, endpoint in front.listeners:
+                    self._ports.append((front, await self._listen(front, description, endpoint)))
         except Exception:
             await self._close_ports()
             await self._stop_children()
             raise
         self._opened()
 
-    async def _listen(self, description: str, endpoint: IStreamServerEndpoint) -> IListeningPort:
+    async def _validate(self, front: Front) -> None:
+        decision = await front.validator.validate()
+        if isinstance(decision, Quit):
+            raise _Refused(decision)
+
+    async def _listen(
+        self, front: Front, description: str, endpoint: IStreamServerEndpoint
+    ) -> IListeningPort:
         try:
-            port = await endpoint.listen(self._site)
+            port = await endpoint.listen(front.site)
         except CancelledError:
             raise
         except (CannotListenError, OSError) as problem:
-            raise CannotOpen(_why_not(description, problem)) from problem
+            raise CannotOpen(why_not(description, problem)) from problem
         self._log.info(
-            "Serving on {address} ({description})",
+            "Serving {provider} on {address} ({description})",
             event="serving",
-            address=_shown(port.getHost()),
+            provider=front.name,
+            address=shown(port.getHost()),
             description=description,
         )
         return port
@@ -181,20 +194,23 @@ class Gate(Service):
     def _opened(self) -> None:
         self._state = State.OPEN
         self._opening = None
-        self._reason = self._health.reason()
-        self._ready_since = self._reactor.seconds() if self._reason is None else None
+        for known in self._known:
+            known.reason = known.front.health.reason()
+        ready = self._is_ready()
+        self._ready_since = self._reactor.seconds() if ready else None
         self._log.emit(
-            LogLevel.info if self._reason is None else LogLevel.warn,
+            LogLevel.info if ready else LogLevel.warn,
             "Started: {state}",
             event="startup_complete",
             state=self._state_text(),
-            ready=self._reason is None,
+            ready=ready,
         )
         self._notifier.ready()
         self._notifier.status(self._state_text())
         self._looking.start(LOOK_INTERVAL, now=False).addErrback(self._task_failed)
-        self._watching = Deferred.fromCoroutine(_awaited(self._validator.watch()))
-        self._watching.addErrback(self._task_failed)
+        for front in self._fronts:
+            watching = Deferred.fromCoroutine(_awaited(front.validator.watch()))
+            self._watching.append(watching.addErrback(self._task_failed))
 
     def _opening_failed(self, failure: Failure) -> None:
         problem = failure.value
@@ -226,15 +242,14 @@ class Gate(Service):
 
     def _look(self) -> None:
         """Tell log and systemd when readiness has changed; give the hint once."""
-        reason, now = self._health.reason(), self._reactor.seconds()
-        if reason != self._reason:
-            self._reason = reason
-            self._notifier.status(self._state_text())
-            if reason is None:
-                self._log.info("Ready", event="readiness", ready=True, reason="")
-            else:
-                self._log.warn("Not ready: {reason}", event="readiness", ready=False, reason=reason)
-        if reason is not None:
+        now = self._reactor.seconds()
+        for known in self._known:
+            reason = known.front.health.reason()
+            if reason != known.reason:
+                known.reason = reason
+                self._notifier.status(self._state_text())
+                self._log_readiness(known)
+        if not self._is_ready():
             self._ready_since = None
         elif self._ready_since is None:
             self._ready_since = now
@@ -243,11 +258,25 @@ class Gate(Service):
             if not self._requests_seen():
                 self._log.warn(
                     "Ready for {seconds} s and no request seen: the client is probably not pointed here "
-                    '({addresses}); see README, "Point codex at it"',
+                    '({addresses}); see README, "Point your agent at it"',
                     event="no_request_seen",
                     seconds=int(UNUSED_HINT),
                     addresses=self._places(),
                 )
+
+    def _log_readiness(self, known: _Readiness) -> None:
+        if known.reason is None:
+            self._log.info(
+                "{provider}: ready", event="readiness", provider=known.front.name, ready=True, reason=""
+            )
+        else:
+            self._log.warn(
+                "{provider}: not ready: {reason}",
+                event="readiness",
+                provider=known.front.name,
+                ready=False,
+                reason=known.reason,
+            )
 
     def _task_failed(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
@@ -258,13 +287,20 @@ class Gate(Service):
                 stack=_stack(failure),
             )
 
-    def _state_text(self) -> str:
-        if self._reason is None:
-            return f"ready on {self._places()}"
-        return f"listening on {self._places()}, not ready: {self._reason}"
+    def _is_ready(self) -> bool:
+        return all(known.reason is None for known in self._known)
 
-    def _places(self) -> str:
-        return ", ".join(_shown(address) for address in self.addresses)
+    def _state_text(self) -> str:
+        """For each provider: serving (and if so, whether a request would succeed), or not configured."""
+        serving = [
+            f"{known.front.name}: serving on {self._places(known.front)}"
+            + ("" if known.reason is None else f", not ready: {known.reason.removesuffix('.')}")
+            for known in self._known
+        ]
+        return "; ".join([*serving, *(f"{name}: not configured" for name in self._closed)])
+
+    def _places(self, front: Front | None = None) -> str:
+        return ", ".join(shown(port.getHost()) for of, port in self._ports if front in (None, of))
 
     # --- closing -------------------------------------------------------------------------------
 
@@ -272,29 +308,33 @@ class Gate(Service):
         self._state = State.DRAINING
         self._notifier.stopping()
         self._notifier.status("stopping")
-        self._health.draining()
+        for front in self._fronts:
+            front.health.draining()
         self._log.info(
             "Stopping: running exchanges get {deadline} s", event="shutdown", deadline=self._drain_deadline
         )
         if self._looking.running:
             self._looking.stop()
-        if self._watching is not None:
-            self._watching.cancel()
+        for watching in self._watching:
+            watching.cancel()
         await self._close_ports()
-        try:
-            await self._site.drain(self._drain_deadline)
-        except CancelledError:
-            raise
-        except Exception:
-            self._task_failed(Failure())
+        await _all([self._drain_site(front) for front in self._fronts])
         await self._stop_children()
         self._state = State.CLOSED
         self._log.info("Stopped", event="shutdown_complete")
 
+    async def _drain_site(self, front: Front) -> None:
+        try:
+            await front.site.drain(self._drain_deadline)
+        except CancelledError:
+            raise
+        except Exception:
+            self._task_failed(Failure())
+
     async def _close_ports(self) -> None:
         """All are closed at once; then each is waited for."""
         ports, self._ports = self._ports, []
-        for closing in [maybeDeferred(port.stopListening) for port in ports]:
+        for closing in [maybeDeferred(port.stopListening) for _, port in ports]:
             try:
                 await closing
             except Exception:  # also when cancelled: what was begun is ended
@@ -312,43 +352,18 @@ async def _awaited(work: Awaitable[None]) -> None:
     await work
 
 
+async def _all(tasks: Sequence[Coroutine[Deferred[Any], Any, None]]) -> None:
+    """All at once; the first that fails ends the others, and its exception comes out."""
+    started = [Deferred.fromCoroutine(task) for task in tasks]
+    try:
+        await gatherResults(started, consumeErrors=True)
+    except FirstError as first:
+        first.subFailure.raiseException()
+    finally:
+        for one in started:
+            one.addErrback(lambda _: None)
+            one.cancel()
+
+
 def _stack(failure: Failure) -> str:
     return "".join(traceback.format_tb(failure.getTracebackObject()))
-
-
-def _shown(address: IAddress) -> str:
-    match address:
-        case IPv4Address():
-            return f"http://{address.host}:{address.port}"
-        case IPv6Address():
-            return f"http://[{address.host}]:{address.port}"
-        case UNIXAddress():
-            return f"unix:{_text(address.name)}"
-    return str(address)
-
-
-def _text(name: bytes | str | None) -> str:
-    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
-
-
-def _why_not(description: str, problem: CannotListenError | OSError) -> str:
-    """Cause and fix in one sentence, with the port."""
-    if isinstance(problem, CannotListenError):
-        cause, place = problem.socketError, _place(problem)
-    else:
-        cause, place = problem, description
-    number = getattr(cause, "errno", None)
-    if number == errno.EADDRINUSE:
-        return f"Cannot listen on {place}: it is in use. Stop what holds it, or choose another: --port."
-    if number in (errno.EACCES, errno.EPERM):
-        return f"Cannot listen on {place}: not permitted. Choose a port above 1023, or another path."
-    if number == errno.EADDRNOTAVAIL:
-        return f"Cannot listen on {place}: this machine has no such address. Check --bind."
-    reason = getattr(cause, "strerror", None) or type(cause).__name__
-    return f"Cannot listen on {place}: {reason}. Check --port, --bind and --listen."
-
-
-def _place(problem: CannotListenError) -> str:
-    if not isinstance(problem.port, int):
-        return f"unix socket {_text(problem.port)}"
-    return f"port {problem.port} of {problem.interface or 'all addresses'}"

@@ -24,7 +24,8 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResp
 from zope.interface import implementer
 
 from awfproxy import __version__
-from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.injector import prepare_request
+from awfproxy.credentials.store import CredentialStore
 from awfproxy.credentials.verdict import CannotTell, ProviderError, Verdict, read_error, verdict
 from awfproxy.errors import (
     AwfError,
@@ -34,8 +35,10 @@ from awfproxy.errors import (
     OriginClosed,
     OriginMalformed,
 )
-from awfproxy.providers.provider import Provider
-from awfproxy.wire.target import Origin, join_base_path
+from awfproxy.providers.provider import Access, Provider
+from awfproxy.wire.framing import NO_BODY
+from awfproxy.wire.message import RequestHead
+from awfproxy.wire.target import Origin
 
 BODY_LIMIT = 64 * 1024
 """An error object is small; what is longer is cut, and then has no code."""
@@ -55,17 +58,15 @@ class KeyProbe:
         reactor: IReactorTime,
         endpoint: IStreamClientEndpoint,
         provider: Provider,
-        origin: Origin,
-        base_path: bytes,
-        credential: Secret,
+        access: Access,
+        credentials: CredentialStore,
     ) -> None:
+        """It asks with the key that `credentials` has in force at each attempt."""
         self._reactor = reactor
         self._endpoint = endpoint
         self._provider = provider
-        self._origin = origin
-        self._credential = credential
-        target = join_base_path(base_path, provider.probe_target)
-        self._url = b"https://" + origin.host_field + target
+        self._access = access
+        self._credentials = credentials
 
     async def attempt(self, limit: float) -> Attempt:
         """One request, over within `limit` seconds; whatever the peers do becomes an `Attempt`."""
@@ -87,15 +88,26 @@ class KeyProbe:
 
     async def _ask(self, way: "_Way") -> Verdict:
         pool = HTTPConnectionPool(self._reactor, persistent=False)
-        factory = _OnlyTo(self._origin, way)
+        factory = _OnlyTo(self._access.origin, way)
         agent = Agent.usingEndpointFactory(self._reactor, factory, pool)
+        probe = self._provider.probe
+        asked = RequestHead(probe.method, probe.target, b"1.1", ())
+        in_force = self._credentials.current(self._provider.name)
+        keys = () if in_force is None else in_force.keys
+        head = prepare_request(asked, NO_BODY, access=self._access, keys=keys or (None,))
         headers = Headers({b"User-Agent": [b"awfproxy/" + __version__.encode("ascii")]})
         headers.addRawHeader(b"Accept", b"application/json")
-        for name, value in self._provider.inject(self._credential.reveal()):
-            headers.addRawHeader(name, value)
-        response = await HTTPClient(_Exactly(agent, self._url)).get(
+        if probe.body is not None:
+            headers.addRawHeader(b"Content-Type", b"application/json")
+        for lower, name, value in head.fields:
+            if lower != b"host":  # Agent writes that one
+                headers.addRawHeader(name, value)
+        url = b"https://" + self._access.origin.host_field + head.target
+        response = await HTTPClient(_Exactly(agent, url)).request(
+            probe.method.decode("ascii"),
             _STAND_IN,
             headers=headers,
+            data=probe.body,
             allow_redirects=False,
             unbuffered=True,
             reactor=self._reactor,  # type: ignore[arg-type]  # it only tells the time
@@ -103,8 +115,8 @@ class KeyProbe:
         status: int = response.code
         found = ProviderError()
         if 400 <= status < 500:
-            found = read_error(await _head_of(response, must_end=status in (401, 403)))
-            if _quotes(found.code, self._credential.reveal()):
+            found = read_error(await _head_of(response, must_end=status in (400, 401, 403)))
+            if any(key is not None and _quotes(found.code, key.reveal()) for key in keys):
                 found = attrs.evolve(found, code="")
         return verdict(self._provider, status, found.code, found.text)
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
@@ -41,6 +41,7 @@ from awfproxy.errors import (
     TlsUntrusted,
 )
 from awfproxy.observe.health import Health
+from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers.provider import Provider
 from awfproxy.service.exit import ExitCode
 from awfproxy.service.probe import Attempt, KeyProbe
@@ -112,7 +113,8 @@ class Policy:
                 return Quit(
                     ExitCode.NO_PERMISSION,
                     f"{describe(self.provider, attempt)}. Give a valid key: {self.provider.variable}, "
-                    f"--key-file, or systemd's credential {self.provider.credential_name}.",
+                    f"--{self.provider.option('key-file')}, or systemd's credential "
+                    f"{self.provider.credential_name}.",
                 )
             case EgressDenied():
                 return Quit(ExitCode.CONFIG, f"{attempt} In squid.conf: {self._allowlist_line()}")
@@ -263,17 +265,18 @@ class Validator:
 
 
 def validator_for(
-    clock: IReactorTime, settings: Settings, endpoint: IStreamClientEndpoint, health: Health
+    clock: IReactorTime,
+    settings: Settings,
+    one: ProviderSettings,
+    probe: KeyProbe,
+    health: Health,
 ) -> Validator:
-    """The validator of a real process: `endpoint` is the one that the pool dials with."""
+    """The validator of one provider of a real process."""
     policy = Policy(
         probe=settings.probe,
         grace=settings.startup_grace,
         deadline=settings.startup_deadline,
-        provider=settings.provider,
-        origin=settings.origin,
-    )
-    probe = KeyProbe(
-        clock, endpoint, settings.provider, settings.origin, settings.base_path, settings.credential
+        provider=one.provider,
+        origin=one.access.origin,
     )
     return Validator(clock, policy, health, probe.attempt)

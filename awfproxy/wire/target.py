@@ -1,6 +1,7 @@
 """The request-target and the origin's authority (RFC 9112 3.2). Targets are bytes, never re-encoded."""
 
 import re
+from urllib.parse import unquote_to_bytes
 
 import attrs
 
@@ -36,6 +37,25 @@ def join_base_path(base_path: bytes, target: bytes) -> bytes:
     if target.startswith(base_path) and (not rest or rest[:1] in b"/?#"):
         return target
     return base_path + target
+
+
+def without_parameters(target: bytes, names: frozenset[bytes]) -> bytes:
+    """The target without the query parameters of those names (lower case); all other bytes stay as they are.
+
+    A name is compared as a server reads it: percent-decoded, `+` for a space, and in any case.
+    """
+    path, mark, query = target.partition(b"?")
+    if not mark:
+        return target
+    parts = query.split(b"&")
+    kept = [part for part in parts if _parameter_name(part) not in names]
+    if len(kept) == len(parts):
+        return target
+    return path + b"?" + b"&".join(kept) if kept else path
+
+
+def _parameter_name(part: bytes) -> bytes:
+    return unquote_to_bytes(part.partition(b"=")[0].replace(b"+", b" ")).lower()
 
 
 def path_of(target: bytes) -> bytes:

@@ -20,19 +20,20 @@ from twisted.logger import globalLogPublisher
 from zope.interface import implementer
 
 from awfproxy.credentials.secret import Secret
-from awfproxy.credentials.store import CredentialStore
+from awfproxy.credentials.store import CredentialStore, InForce
 from awfproxy.net.deadlines import INTERVAL, Sweep
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.observe.health import Health
 from awfproxy.observe.metrics import Metrics
-from awfproxy.providers.openai import OPENAI
+from awfproxy.providers.openai import PROVIDER as OPENAI
+from awfproxy.providers.provider import Asked
+from awfproxy.providers.rules import NO_RULES
 from awfproxy.proxy.exchange import Forwarding
-from awfproxy.proxy.pages import LocalPages
+from awfproxy.proxy.pages import LocalPages, PagePart
 from awfproxy.proxy.resource import ReverseProxyResource
 from awfproxy.proxy.site import ProxySite
 from awfproxy.settings import Deadlines, PoolLimits
 from awfproxy.upstream.pool import Pool
-from awfproxy.wire.target import Origin
 
 
 class Loop(_DisconnectSelectableMixin, Clock):
@@ -317,6 +318,7 @@ class House:
         max_connections=100,
         resource=None,
         local_pages="",
+        rules=NO_RULES,
     ):
         self.loop = Loop()
         self.sweep = Sweep(self.loop)
@@ -326,12 +328,11 @@ class House:
         self.pool = Pool(self.sweep, self.endpoint, limits or PoolLimits(warm=0), self.heard.append)
         self.metrics = Metrics()
         self.health = Health(lambda: 0.0, True)
-        origin = Origin("api.openai.com")
-        keys = {} if key is None else {"openai": Secret(key.encode("ascii"))}
+        access = OPENAI.access(Asked())
+        keys = {} if key is None else {"openai": InForce((Secret(key.encode("ascii")),), rules)}
         self.forwarding = Forwarding(
             provider=OPENAI,
-            origin=origin,
-            base_path=b"/v1",
+            access=access,
             credentials=CredentialStore(keys),
             pool=self.pool,
             deadlines=self.deadlines,
@@ -339,13 +340,14 @@ class House:
             log=AccessLog("openai", self.metrics),
         )
         squid = "http://127.0.0.1:3128"
-        pages = LocalPages(local_pages, "openai", squid, self.health, self.metrics, self.pool)
+        part = PagePart(OPENAI, self.health, self.metrics, self.pool)
+        pages = LocalPages(local_pages, squid, (part,))
         self.site = ProxySite(
-            resource or ReverseProxyResource(self.forwarding, pages.by_path()),
+            resource or ReverseProxyResource(self.forwarding, pages.by_path(OPENAI)),
             reactor=self.loop,
             sweep=self.sweep,
             provider=OPENAI,
-            origin=origin,
+            origin=access.origin,
             deadlines=self.deadlines,
             access_log=self.forwarding.log,
             max_connections=max_connections,

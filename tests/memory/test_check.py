@@ -8,10 +8,11 @@ from awfproxy.cli import check
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
 from awfproxy.errors import EgressDenied, EgressUnreachable, TlsUntrusted
-from awfproxy.providers.openai import OPENAI
+from awfproxy.provider_settings import ProviderSettings
+from awfproxy.providers.openai import PROVIDER as OPENAI
+from awfproxy.providers.provider import Asked
 from awfproxy.service.probe import Attempt, KeyProbe
 from awfproxy.settings import Egress, Probe, Settings
-from awfproxy.wire.target import Origin
 
 
 @pytest.mark.parametrize(
@@ -45,15 +46,8 @@ def test_the_validators_decision_is_the_exit_code(
         return attempt
 
     monkeypatch.setattr(KeyProbe, "attempt", always)
-    settings = Settings(
-        OPENAI,
-        ("tcp:0",),
-        Egress("127.0.0.1", 3128),
-        Origin("api.openai.com"),
-        b"/v1",
-        Secret(canary.encode()),
-        probe=probe,
-    )
+    one = ProviderSettings(OPENAI, OPENAI.access(Asked()), ("tcp:0",), (Secret(canary.encode()),))
+    settings = Settings((one,), Egress("127.0.0.1", 3128), probe=probe)
     clock = Clock()
     finding = Deferred.fromCoroutine(check._find(clock, settings))
     found: list[check._Finding] = []

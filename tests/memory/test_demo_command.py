@@ -7,7 +7,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 
 from awfproxy.cli.demo import FIRST_LINE, command_line, environment, main, what_to_try
 from awfproxy.credentials.secret import Secret
-from awfproxy.options import OPTIONS, CommandLineError
+from awfproxy.options import BY_NAME, CommandLineError
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 10000)
 URL = "http://127.0.0.1:10000"
@@ -66,7 +66,7 @@ def test_the_url_is_one_that_works_on_this_machine(host, url):
 
 
 def test_the_daemon_sees_nothing_of_the_environment_but_the_demo_s_own_options(canary):
-    around = {option.variable: "x" for option in OPTIONS} | {
+    around = {option.variable: "x" for option in BY_NAME.values()} | {
         name: "x"
         for name in (
             "OPENAI_API_KEY", "OPENAI_API_TARGET", "OPENAI_API_BASE_PATH", "HTTPS_PROXY", "https_proxy",
@@ -89,7 +89,7 @@ def test_port_bind_and_log_format_are_taken():
 
 
 @pytest.mark.parametrize(
-    "option", [option for option in OPTIONS if option.name not in ("port", "bind", "log-format")]
+    "option", [option for option in BY_NAME.values() if option.name not in ("port", "bind", "log-format")]
 )
 def test_every_other_option_of_the_daemon_is_refused(option):
     with pytest.raises(CommandLineError, match=f"{option.flag} has no place in the demo"):

@@ -18,6 +18,7 @@ from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected
 from awfproxy.errors import EgressUnreachable
 from awfproxy.observe.health import Health
 from awfproxy.service.exit import ExitCode
+from awfproxy.service.front import Front
 from awfproxy.service.gate import UNUSED_HINT, Gate
 from awfproxy.service.validator import Open, Quit
 
@@ -75,7 +76,7 @@ class World:
         self.decision, self.watching = Deferred(), Deferred()
         self.drained = Deferred()
         self.requests = 0
-        self.listeners, self.ports = [], []
+        self.listeners, self.ports, self.more, self.closed = [], [], [], []
         self.listens("tcp:10000:interface=127.0.0.1", IPv4Address("TCP", "127.0.0.1", 10000))
 
     def listens(self, description, address):
@@ -122,15 +123,22 @@ class World:
     def build(self):
         self.gate = Gate(
             self.reactor,
-            validator=self,
-            listeners=self.listeners,
-            site=self,
-            health=self.health,
+            fronts=[
+                Front(
+                    name="openai",
+                    validator=self,
+                    listeners=tuple(self.listeners),
+                    site=self,
+                    health=self.health,
+                    children=(Child(self.story, "pool"), Child(self.story, "log")),
+                ),
+                *self.more,
+            ],
+            closed=self.closed,
             exit_status=self,
             notifier=self,
             drain_deadline=DRAIN,
             requests_seen=lambda: self.requests,
-            children=(Child(self.story, "pool"), Child(self.story, "log")),
         )
         self.whole = MultiService()
         self.gate.setServiceParent(self.whole)
@@ -200,7 +208,7 @@ def test_order_of_opening(world):
         "validate", "start pool", "start log", "listen tcp:10000:interface=127.0.0.1", "READY", "watch",
     ]  # fmt: skip
     assert world.gate.addresses == [IPv4Address("TCP", "127.0.0.1", 10000)]
-    assert world.statuses[-1] == "ready on http://127.0.0.1:10000"
+    assert world.statuses[-1] == "openai: serving on http://127.0.0.1:10000"
     assert world.exits == []
     settle(world)
 
@@ -222,7 +230,8 @@ def test_open_but_not_ready_is_said(world):
     world.open(verdict=None)
     assert "READY" in world.story
     assert (
-        world.statuses[-1] == f"listening on http://127.0.0.1:10000, not ready: {EgressUnreachable.sentence}"
+        world.statuses[-1]
+        == "openai: serving on http://127.0.0.1:10000, not ready: The egress proxy cannot be reached"
     )
     (started,) = world.logged("startup_complete")
     assert (started["ready"], started["log_level"].name) == (False, "warn")
@@ -279,6 +288,108 @@ def test_unforeseen_failure_is_70_and_quotes_nothing(world, canary):
     (event,) = world.logged("startup_error")
     assert "in validate" in event["stack"]
     assert canary not in str(event)
+
+
+# --- several providers -----------------------------------------------------------------------------
+
+
+class Other:
+    """A second provider's front, with a decision of its own."""
+
+    def __init__(self, world, name="anthropic", port=10001):
+        self.decision, self.ended = Deferred(lambda _: self.ended.append(True)), []
+        self.health = Health(lambda: 0.0, True)
+        self.drained = Deferred()
+        self.world, self.name = world, name
+        self.port = Port(world.story, f"tcp:{port}", IPv4Address("TCP", "127.0.0.1", port))
+        world.more.append(
+            Front(
+                name=name,
+                validator=self,
+                listeners=((f"tcp:{port}", Endpoint(world.story, f"tcp:{port}", self.port)),),
+                site=self,
+                health=self.health,
+                children=(Child(world.story, f"{name}'s pool"),),
+            )
+        )
+
+    async def validate(self):
+        self.world.story.append(f"validate {self.name}")
+        return await self.decision
+
+    async def watch(self):
+        await Deferred()
+
+    def drain(self, deadline):
+        self.world.story.append(f"drain {self.name}")
+        return self.drained
+
+
+def test_all_are_checked_at_once_and_none_listens_before_all_have_decided(world):
+    other = Other(world)
+    world.open()
+    assert world.story == ["validate", "validate anthropic"]
+    other.health.key_checked(ACCEPTED)
+    other.decision.callback(Open(ready=True))
+    assert world.story == [
+        "validate", "validate anthropic", "start pool", "start log", "start anthropic's pool",
+        "listen tcp:10000:interface=127.0.0.1", "listen tcp:10001", "READY", "watch",
+    ]  # fmt: skip
+    other.drained.callback(None)
+    settle(world)
+
+
+def test_startup_line_says_for_each_provider_whether_it_is_served_ready_or_configured(world):
+    world.closed = ["copilot", "vertex"]
+    other = Other(world)
+    other.health.egress_failed(EgressUnreachable())
+    world.open()
+    other.decision.callback(Open(ready=False))
+    (started,) = world.logged("startup_complete")
+    assert started["state"] == (
+        "openai: serving on http://127.0.0.1:10000; anthropic: serving on http://127.0.0.1:10001, not ready: "
+        "The egress proxy cannot be reached; copilot: not configured; vertex: not configured"
+    )
+    assert started["ready"] is False
+    other.drained.callback(None)
+    settle(world)
+
+
+def test_one_refused_provider_ends_the_process_and_the_check_of_the_others(world):
+    other = Other(world)
+    ended = other.ended
+    world.run()
+    world.decision.callback(Quit(ExitCode.NO_PERMISSION, "OpenAI rejects the key."))
+    assert world.exits == [(77, "OpenAI rejects the key.")]
+    assert ended == [True]
+    assert world.story == ["validate", "validate anthropic"]
+    assert world.stops == 1
+
+
+def test_readiness_of_one_provider_is_logged_with_its_name(world):
+    other = Other(world)
+    world.open()
+    other.health.key_checked(ACCEPTED)
+    other.decision.callback(Open(ready=True))
+    other.health.key_checked(Rejected("invalid"))
+    world.reactor.advance(1)
+    (event,) = world.logged("readiness")
+    assert (event["provider"], event["ready"]) == ("anthropic", False)
+    other.drained.callback(None)
+    settle(world)
+
+
+def test_all_are_drained_at_once(world):
+    other = Other(world)
+    world.open()
+    other.decision.callback(Open(ready=True))
+    done = world.stop()
+    assert world.story[-2:] == ["drain 20", "drain anthropic"]
+    world.drained.callback(None)
+    assert done == []
+    other.drained.callback(None)
+    assert done == [True]
+    assert world.story[-3:] == ["stop anthropic's pool", "stop log", "stop pool"]
 
 
 # --- listening fails -------------------------------------------------------------------------------
@@ -419,7 +530,7 @@ def test_change_of_readiness_is_logged_once_and_told_to_systemd(world):
     world.reactor.pump([1, 1, 1])
     assert [event["ready"] for event in world.logged("readiness")] == [False, True]
     assert "invalid_api_key" in world.statuses[-2]
-    assert world.statuses[-1] == "ready on http://127.0.0.1:10000"
+    assert world.statuses[-1] == "openai: serving on http://127.0.0.1:10000"
     settle(world)
 
 
@@ -430,7 +541,7 @@ def test_no_request_after_a_minute_of_readiness_is_said_once(world):
     world.reactor.advance(1)
     (event,) = world.logged("no_request_seen")
     assert event["addresses"] == "http://127.0.0.1:10000"
-    assert 'README, "Point codex at it"' in event["log_format"]
+    assert 'README, "Point your agent at it"' in event["log_format"]
     world.reactor.pump([1.0] * 200)
     assert len(world.logged("no_request_seen")) == 1
     settle(world)

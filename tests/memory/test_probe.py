@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from awfproxy import __version__
 from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.store import CredentialStore, InForce
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
 from awfproxy.errors import (
     EgressDenied,
@@ -25,7 +26,8 @@ from awfproxy.errors import (
     OriginMalformed,
     TlsUntrusted,
 )
-from awfproxy.providers.openai import OPENAI
+from awfproxy.providers.openai import PROVIDER as OPENAI
+from awfproxy.providers.provider import Asked
 from awfproxy.service.probe import BODY_LIMIT, KeyProbe, _OnlyTo
 from awfproxy.wire.target import Origin
 
@@ -69,7 +71,9 @@ class Asking:
         self.clock = Clock()
         self.endpoint = Endpoint()
         self.results, self.errors = [], []
-        probe = KeyProbe(self.clock, self.endpoint, OPENAI, origin, base_path, Secret(key.encode("ascii")))
+        access = OPENAI.access(Asked(target=origin, base_path=base_path))
+        credentials = CredentialStore({"openai": InForce((Secret(key.encode("ascii")),))})
+        probe = KeyProbe(self.clock, self.endpoint, OPENAI, access, credentials)
         self.running = Deferred.fromCoroutine(probe.attempt(LIMIT))
         self.running.addCallbacks(self.results.append, lambda failure: self.errors.append(failure.value))
 

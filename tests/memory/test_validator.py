@@ -26,7 +26,7 @@ from awfproxy.errors import (
     TlsUntrusted,
 )
 from awfproxy.observe.health import Health
-from awfproxy.providers.openai import OPENAI
+from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.service.exit import ExitCode
 from awfproxy.service.validator import (
     ATTEMPT_LIMIT,

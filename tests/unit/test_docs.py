@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from awfproxy.commandline import default, variables
 from awfproxy.credentials.injector import HOP_BY_HOP, STRIPPED
 from awfproxy.observe.accesslog import Outcome
-from awfproxy.options import OPTIONS, Option
-from awfproxy.providers.openai import OPENAI
+from awfproxy.options import OPTIONS, PROVIDER_SETTINGS, Option
 from awfproxy.service.exit import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,20 +19,23 @@ def page(name: str) -> str:
 
 
 def row(option: Option) -> str:
-    shared = ", ".join(f"`{name}`" for name in option.shared_variables(OPENAI))
-    default = f"`{option.default}`" if option.default else ""
+    shared = ", ".join(f"`{name}`" for name in variables(option))
+    shown = f"`{default(option)}`" if default(option) else ""
     text = option.help + (" May be repeated." if option.repeatable else "")
-    return f"| `{option.flag} {option.metavar}` | {default} | {shared} | {text} |"
+    return f"| `{option.flag} {option.metavar}` | {shown} | {shared} | {text} |"
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+EVERY = (*PROVIDER_SETTINGS, *OPTIONS)
+
+
+@pytest.mark.parametrize("option", EVERY, ids=lambda option: option.name)
 def test_each_option_has_its_row(option: Option) -> None:
     assert row(option) in page("docs/configuration.md").splitlines()
 
 
 def test_no_row_is_about_an_option_that_is_gone() -> None:
     rows = re.findall(r"^\| `--.*$", page("docs/configuration.md"), re.MULTILINE)
-    assert rows == [row(option) for option in OPTIONS]
+    assert rows == [row(option) for option in EVERY]
 
 
 @pytest.mark.parametrize("code", ExitCode, ids=lambda code: code.name)

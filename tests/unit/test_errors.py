@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from awfproxy import errors
-from awfproxy.errors import AwfError, ConfigError, EgressFailed, Hop, table
-from awfproxy.options import OPTIONS
+from awfproxy.errors import AwfError, ConfigError, EgressFailed, Hop, PathDenied, table
+from awfproxy.options import BY_NAME
 
 ROWS = [row for row in table() if row.__module__ == errors.__name__]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "errors.md"
@@ -73,7 +73,7 @@ def test_row_is_complete(row: type[AwfError]) -> None:
 @for_each_row
 def test_status_is_one_that_clients_take_well(row: type[AwfError]) -> None:
     if row.hop is Hop.CLIENT:
-        assert row.status in {400, 405, 408, 414, 426, 431, 501, 505}
+        assert row.status in {400, 403, 405, 408, 414, 426, 431, 501, 505}
     else:
         assert row.status in {403, 500, 502, 503, 504}
     if row.status == 403:
@@ -91,7 +91,7 @@ def test_retry_after_is_small_and_there_exactly_where_trying_again_helps(row: ty
 
 @for_each_row
 def test_options_that_a_fix_names_exist(row: type[AwfError]) -> None:
-    flags = {option.flag for option in OPTIONS}
+    flags = {option.flag for option in BY_NAME.values()}
     assert set(re.findall(r"--[a-z-]+", row.sentence + row.fix)) <= flags
 
 
@@ -100,6 +100,16 @@ def test_text_for_the_operator_has_the_detail_and_the_table_has_not() -> None:
     assert str(error) == f"{EgressFailed.sentence} {EgressFailed.fix} (CONNECT answered 503)"
     assert str(EgressFailed()) == f"{EgressFailed.sentence} {EgressFailed.fix}"
     assert error.detail == "CONNECT answered 503"
+
+
+def test_public_text_is_in_the_message_and_is_the_detail_where_there_is_no_other() -> None:
+    row = f"{PathDenied.sentence} {PathDenied.fix}"
+    shown = PathDenied(public="Rule 2.")
+    assert (shown.message, shown.detail, str(shown)) == (f"{row} Rule 2.", "Rule 2.", f"{row} Rule 2.")
+    both = PathDenied("for the log", public="Rule 2.")
+    assert (both.message, both.detail) == (f"{row} Rule 2.", "for the log")
+    assert str(both) == f"{row} Rule 2. (for the log)"
+    assert PathDenied("for the log").message == row
 
 
 def test_text_of_a_configuration_error_is_what_was_said_alone() -> None:

@@ -18,7 +18,9 @@ ORDER = (
 )  # fmt: skip
 """A module imports only from its own room and from rooms before it."""
 
-SETTINGS_ROOM = frozenset({"syntax", "options", "given", "commandline", "settings"})
+SETTINGS_ROOM = frozenset(
+    {"profile", "syntax", "options", "commandline", "given", "provider_settings", "settings"}
+)
 """Modules at the top that together are the room `settings`."""
 
 IMPURE = frozenset({"awfproxy.credentials.sources"})

@@ -2,6 +2,7 @@
 
 import itertools
 import tracemalloc
+from typing import Any
 
 import attrs
 import pytest
@@ -16,12 +17,17 @@ from awfproxy.credentials.injector import (
     prepare_response_trailers,
     prepare_trailers,
 )
-from awfproxy.providers.openai import OPENAI
+from awfproxy.credentials.secret import Secret
+from awfproxy.errors import CredentialMissing
+from awfproxy.providers.openai import PROVIDER as OPENAI
+from awfproxy.providers.provider import Access, Asked, KeyUse, bare_key, bearer
 from awfproxy.wire.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, Framing, Length
 from awfproxy.wire.message import Fields, RequestHead, ResponseHead, field, serialise_request, values
 from awfproxy.wire.target import Origin
 
 ORIGIN = Origin("api.openai.com")
+ACCESS = OPENAI.access(Asked())
+K = (Secret(b"k"),)
 CLIENTS = b"of-the-client"
 """The value of every credential that a client sends here."""
 
@@ -40,7 +46,8 @@ def prepared(
     origin: Origin = ORIGIN,
 ) -> list[Pair]:
     head = RequestHead(b"POST", target, b"1.1", fields(*pairs))
-    after = prepare_request(head, framing, provider=OPENAI, origin=origin, base_path=b"/v1", key=key.encode())
+    access = attrs.evolve(ACCESS, origin=origin)
+    after = prepare_request(head, framing, access=access, keys=(Secret(key.encode()),))
     assert all(lower == name.lower() for lower, name, _ in after.fields)
     return [(name, value) for _, name, value in after.fields]
 
@@ -83,7 +90,7 @@ def test_all_other_fields_keep_order_case_duplicates_and_bytes() -> None:
 
 def test_start_line_keeps_its_method_and_bytes_and_gets_the_base_path() -> None:
     head = RequestHead(b"QUERY", b"/files/a:b%2Fc?", b"1.0", ())
-    after = prepare_request(head, NO_BODY, provider=OPENAI, origin=ORIGIN, base_path=b"/v1", key=b"k")
+    after = prepare_request(head, NO_BODY, access=ACCESS, keys=K)
     assert (after.method, after.target, after.version) == (b"QUERY", b"/v1/files/a:b%2Fc?", b"1.1")
 
 
@@ -118,11 +125,12 @@ def test_the_list_names_every_credential_and_what_tells_about_the_sandbox() -> N
 
 
 def test_the_field_that_is_injected_goes_whichever_it_is() -> None:
-    provider = attrs.evolve(OPENAI, field=b"x-own-key", inject=lambda key: ((b"X-Own-Key", key),))
-    for spelled in spellings(b"x-own-key"):
-        head = RequestHead(b"GET", b"/", b"1.1", fields((spelled, CLIENTS)))
-        after = prepare_request(head, NO_BODY, provider=provider, origin=ORIGIN, base_path=b"", key=b"k")
-        assert after.fields == fields(HOST, (b"X-Own-Key", b"k"))
+    for ours in b"X-Own-Key", b"X_Own_Key", b"x" * 64:
+        access = access_with(KeyUse("V", "c", bare_key(ours)))
+        for spelled in spellings(ours.replace(b"_", b"-")):
+            head = RequestHead(b"GET", b"/", b"1.1", fields((spelled, CLIENTS)))
+            after = prepare_request(head, NO_BODY, access=access, keys=K)
+            assert after.fields == fields(HOST, (ours, b"k"))
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -264,12 +272,121 @@ def test_written_request_is_exactly_this(canary: str) -> None:
         b"1.1",
         fields((b"host", b"h"), (b"authorization", CLIENTS), (b"content-length", b"2"), (b"Via", b"x")),
     )
-    after = prepare_request(
-        head, Length(2), provider=OPENAI, origin=ORIGIN, base_path=b"/v1", key=canary.encode()
-    )
+    after = prepare_request(head, Length(2), access=ACCESS, keys=(Secret(canary.encode()),))
     start = b"POST /v1/responses?a HTTP/1.1\r\nhost: api.openai.com\r\ncontent-length: 2\r\n"
     key = b"Authorization: Bearer " + canary.encode()
     assert (serialise_request(after) == start + key + b"\r\n\r\n") is True
+
+
+# --- requests: what an access asks for --------------------------------------------------------------
+
+
+def access_with(*keys: KeyUse, **more: Any) -> Access:
+    return Access(origin=ORIGIN, base_path=b"", keys=keys or (KeyUse("V", "c", bearer),), **more)
+
+
+def with_defaults(*sent: Pair) -> list[Pair]:
+    access = access_with(defaults=lambda method, path: ((b"X-Version", b"1"), (b"X-By", b"us")))
+    after = prepare_request(RequestHead(b"GET", b"/", b"1.1", fields(*sent)), NO_BODY, access=access, keys=K)
+    return [(name, value) for _, name, value in after.fields]
+
+
+OURS = (b"Authorization", b"Bearer k")
+
+
+def test_defaults_are_put_in_before_the_key_where_the_client_sent_none() -> None:
+    assert with_defaults((b"A", b"1")) == [HOST, (b"A", b"1"), (b"X-Version", b"1"), (b"X-By", b"us"), OURS]
+
+
+@pytest.mark.parametrize("spelled", sorted(spellings(b"x-version")))
+def test_what_the_client_sent_in_any_spelling_stays_in_place_of_a_default(spelled: bytes) -> None:
+    sent = (spelled, b"2")
+    assert with_defaults(sent, (b"A", b"1")) == [HOST, sent, (b"A", b"1"), (b"X-By", b"us"), OURS]
+
+
+def test_field_that_the_client_left_empty_gives_way_to_the_default() -> None:
+    assert with_defaults((b"x_version", b""), (b"Empty", b"")) == [
+        HOST,
+        (b"Empty", b""),
+        (b"X-Version", b"1"),
+        (b"X-By", b"us"),
+        OURS,
+    ]
+    both = ((b"x-version", b""), (b"X-VERSION", b"2"))
+    assert with_defaults(*both) == [HOST, *both, (b"X-By", b"us"), OURS]
+
+
+def test_field_that_connection_names_does_not_stand_in_for_a_default() -> None:
+    sent = ((b"Connection", b"x-version"), (b"X-Version", b"2"))
+    assert with_defaults(*sent) == [HOST, (b"X-Version", b"1"), (b"X-By", b"us"), OURS]
+
+
+def test_defaults_and_choice_of_key_go_by_method_and_path_after_the_base_path_rule() -> None:
+    asked: list[Pair] = []
+
+    def defaults(method: bytes, path: bytes) -> tuple[Pair, ...]:
+        asked.append((method, path))
+        return ()
+
+    def key_for(method: bytes, path: bytes) -> int:
+        asked.append((method, path))
+        return 0
+
+    access = attrs.evolve(access_with(defaults=defaults, key_for=key_for), base_path=b"/v1")
+    for target in b"/a%2Fb?c", b"/v1/a%2Fb?c":
+        prepare_request(RequestHead(b"PUT", target, b"1.1", ()), NO_BODY, access=access, keys=K)
+    assert asked == [(b"PUT", b"/v1/a%2Fb")] * 4
+
+
+@pytest.mark.parametrize(
+    ("method", "keys", "expected"),
+    [
+        (b"GET", (b"first", b"second"), (b"X-Second", b"second")),
+        (b"POST", (b"first", b"second"), (b"X-First", b"first")),
+        (b"GET", (b"first", None), (b"X-First", b"first")),
+    ],
+)
+def test_key_is_the_chosen_one_or_the_first_where_that_is_missing(
+    method: bytes, keys: tuple[bytes | None, ...], expected: Pair
+) -> None:
+    access = access_with(
+        KeyUse("A", "a", bare_key(b"X-First")),
+        KeyUse("B", "b", bare_key(b"X-Second")),
+        key_for=lambda method, path: int(method == b"GET"),
+    )
+    sent = fields((b"x-first", CLIENTS), (b"x_second", CLIENTS))
+    secrets = [None if key is None else Secret(key) for key in keys]
+    after = prepare_request(RequestHead(method, b"/", b"1.1", sent), NO_BODY, access=access, keys=secrets)
+    assert after.fields == fields(HOST, expected)
+
+
+def test_only_the_chosen_key_is_revealed() -> None:
+    class Untouchable:
+        def reveal(self) -> bytes:
+            raise AssertionError("revealed")
+
+    access = access_with(
+        KeyUse("A", "a", bearer), KeyUse("B", "b", bearer), key_for=lambda method, path: 1
+    )
+    keys: Any = (Untouchable(), Secret(b"k"))
+    after = prepare_request(RequestHead(b"GET", b"/", b"1.1", ()), NO_BODY, access=access, keys=keys)
+    assert after.fields == fields(HOST, OURS)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_without_the_first_key_nothing_is_prepared(index: int) -> None:
+    access = access_with(
+        KeyUse("A", "a", bearer), KeyUse("B", "b", bearer), key_for=lambda method, path: index
+    )
+    head = RequestHead(b"GET", b"/", b"1.1", ())
+    with pytest.raises(CredentialMissing):
+        prepare_request(head, NO_BODY, access=access, keys=(None, None))
+
+
+def test_keys_among_the_query_parameters_go_before_the_base_path_is_joined() -> None:
+    access = attrs.evolve(access_with(without_query=frozenset({b"key"})), base_path=b"/v1")
+    head = RequestHead(b"GET", b"/v1?Key=" + CLIENTS, b"1.1", ())
+    assert prepare_request(head, NO_BODY, access=access, keys=K).target == b"/v1"
 
 
 # --- trailers of requests ---------------------------------------------------------------------------
@@ -284,7 +401,7 @@ def test_written_request_is_exactly_this(canary: str) -> None:
 )  # fmt: skip
 def test_trailer_that_must_not_reach_a_head_goes_in_every_spelling(name: bytes) -> None:
     for spelled in spellings(name):
-        kept = prepare_trailers(fields((b"X-Sum", b"1"), (spelled, CLIENTS), (b"x-sum", b"2")), OPENAI)
+        kept = prepare_trailers(fields((b"X-Sum", b"1"), (spelled, CLIENTS), (b"x-sum", b"2")), ACCESS)
         assert kept == fields((b"X-Sum", b"1"), (b"x-sum", b"2")), spelled
 
 
@@ -405,6 +522,6 @@ def test_trailers_of_a_response_lose_what_must_not_reach_a_head() -> None:
 
 def test_values_of_a_prepared_head_can_be_looked_up_in_lower_case() -> None:
     head = RequestHead(b"GET", b"/", b"1.1", ())
-    after = prepare_request(head, NO_BODY, provider=OPENAI, origin=ORIGIN, base_path=b"", key=b"k")
+    after = prepare_request(head, NO_BODY, access=ACCESS, keys=K)
     assert values(after.fields, b"authorization") == [b"Bearer k"]
     assert values(after.fields, b"host") == [b"api.openai.com"]

@@ -7,8 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from awfproxy.credentials.injector import HOP_BY_HOP, STRIPPED, prepare_request, prepare_trailers
+from awfproxy.credentials.secret import Secret
 from awfproxy.errors import ClientError, InternalError, MalformedMessage
-from awfproxy.providers.openai import OPENAI
+from awfproxy.providers.builtin import BUILT_IN
+from awfproxy.providers.provider import Access, Asked
 from awfproxy.proxy.admission import admit
 from awfproxy.wire.chunked import ChunkedReader, encode_chunk, encode_end
 from awfproxy.wire.framing import CHUNKED, NO_BODY, Framing, Length
@@ -17,6 +19,8 @@ from awfproxy.wire.parser import RequestHeadReader, ResponseHeadReader
 from awfproxy.wire.target import Origin, join_base_path, origin_form
 
 ORIGIN = Origin("api.openai.com")
+ACCESSES = [provider.access(Asked(instance="i")) for provider in BUILT_IN]
+OPENAI = ACCESSES[0]
 PORT = 10000
 
 # --- generated parts --------------------------------------------------------------------------------
@@ -319,21 +323,20 @@ def normal(name: bytes) -> bytes:
 framing_choices = st.sampled_from([NO_BODY, CHUNKED, Length(5), Length(10**17)])
 
 
-@given(methods, targets, any_fields(), framing_choices)
+@given(st.sampled_from(ACCESSES), methods, targets, any_fields(), framing_choices)
 def test_what_leaves_has_our_key_once_and_nothing_of_the_clients(
-    canary: str, method: bytes, target: bytes, fields: list[Field], framing: Framing
+    canary: str, access: Access, method: bytes, target: bytes, fields: list[Field], framing: Framing
 ) -> None:
     head = RequestHead(method, target, b"1.1", tuple(fields))
-    after = prepare_request(
-        head, framing, provider=OPENAI, origin=ORIGIN, base_path=b"/v1", key=canary.encode()
-    )
+    after = prepare_request(head, framing, access=access, keys=(Secret(canary.encode()),))
+    ((carrier, content),) = access.keys[0].inject(canary.encode())
     names_left = [normal(name) for _, name, _ in after.fields]
-    keys = [value for _, name, value in after.fields if normal(name) == b"authorization"]
-    assert (keys == [b"Bearer " + canary.encode()]) is True
-    assert [value for lower, _, value in after.fields if lower == b"host"] == [b"api.openai.com"]
+    keys = [value for _, name, value in after.fields if normal(name) == carrier.lower()]
+    assert (keys == [content]) is True
+    assert [value for lower, _, value in after.fields if lower == b"host"] == [access.origin.host_field]
     framed = [name for name in names_left if name in (b"content-length", b"transfer-encoding")]
     assert len(framed) <= 1
-    assert not {*names_left} & (REMOVED - {b"authorization", b"content-length", b"transfer-encoding"})
+    assert not {*names_left} & (REMOVED - {carrier.lower(), b"content-length", b"transfer-encoding"})
     assert not any(name.startswith(b"x-forwarded-") for name in names_left)
     assert not any(CLIENTS in value for _, _, value in after.fields)
     assert [each for each in after.fields if each[1].startswith(b"X-Keep-")] == [
@@ -349,9 +352,7 @@ def test_an_admitted_request_is_framed_upstream_as_it_was_read(raw: bytes) -> No
     read = read_request([raw])
     assert read is not None
     before = admit(read[0], ORIGIN, PORT)
-    after = prepare_request(
-        before.head, before.framing, provider=OPENAI, origin=ORIGIN, base_path=b"/v1", key=b"k"
-    )
+    after = prepare_request(before.head, before.framing, access=OPENAI, keys=(Secret(b"k"),))
     written = serialise_request(after)
     theirs = read_by_h11(written)
     assert theirs is not None

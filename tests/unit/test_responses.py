@@ -13,9 +13,10 @@ from awfproxy.errors import (
     InternalError,
     MalformedMessage,
     MethodNotAllowed,
+    PathDenied,
     WebSocketUnsupported,
 )
-from awfproxy.providers.openai import OPENAI
+from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.proxy.responses import error_response, own_response
 from awfproxy.wire.message import field
 
@@ -71,8 +72,19 @@ def test_detail_is_not_for_the_client() -> None:
         assert b"secret detail" not in error_response(row("secret detail"), OPENAI, b"i", None, b"GET")
 
 
+def test_public_text_is_behind_the_sentence_and_the_fix() -> None:
+    error = PathDenied("secret detail", public='Rule 1 decides: deny * /v1/"files"')
+    head, content, _ = read(error_response(error, OPENAI, b"i", None, b"GET"))
+    assert head.status_code == 403
+    assert head.reason == b"Forbidden"
+    assert json.loads(content)["error"]["message"] == (
+        f'{PathDenied.sentence} {PathDenied.fix} Rule 1 decides: deny * /v1/"files"'
+    )
+    assert b"secret detail" not in content
+
+
 def test_error_answer_is_compact_and_ascii() -> None:
-    content = OPENAI.error_body(MalformedMessage, "i\u00e9")
+    content = OPENAI.error_body(MalformedMessage(), "i\u00e9")
     assert content.isascii()
     assert b'"code":"malformed_request"' in content
 
@@ -130,8 +142,3 @@ def test_page_is_written_whole() -> None:
 def test_request_id_cannot_split_the_answer(bad: bytes) -> None:
     with pytest.raises(InternalError):
         error_response(InternalError(), OPENAI, bad, None, b"GET")
-
-
-def test_key_is_injected_as_a_bearer_token_and_in_the_field_that_is_stripped() -> None:
-    assert OPENAI.inject(b"k") == ((b"Authorization", b"Bearer k"),)
-    assert {name.lower() for name, _ in OPENAI.inject(b"k")} == {OPENAI.field}

@@ -1,15 +1,14 @@
 """Settings: where values come from, how they are written, and what every refusal says."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 import pytest
 
 from awfproxy.commandline import help_text, parse
 from awfproxy.errors import ConfigError
-from awfproxy.options import BY_NAME, OPTIONS, CommandLineError
-from awfproxy.providers.openai import OPENAI
+from awfproxy.options import BY_NAME, OPTIONS, PROVIDER_SETTINGS, CommandLineError
+from awfproxy.provider_settings import ProviderSettings
 from awfproxy.settings import Deadlines, Egress, Entry, PoolLimits, Probe, Settings, load
 from awfproxy.wire.target import Origin, join_base_path
 
@@ -28,7 +27,13 @@ def settings(environ: Mapping[str, str], *words: str, files: Mapping[str, str] |
             raise FileNotFoundError(2, "No such file or directory", name)
         return (files or {})[name].encode("utf-8", "surrogateescape")
 
-    return load(parse(words).values, environ, OPENAI, read, lambda name: 0o100600)
+    return load(parse(words).values, environ, read, lambda name: 0o100600)
+
+
+def only(made: Settings) -> ProviderSettings:
+    """The settings of the only provider."""
+    (one,) = made.providers
+    return one
 
 
 def refusal(environ: Mapping[str, str], *words: str, files: Mapping[str, str] | None = None) -> str:
@@ -54,9 +59,9 @@ def entry(made: Settings, name: str) -> Entry:
 
 def test_defaults(environ: dict[str, str]) -> None:
     made = settings(environ)
-    assert made.listen == ("tcp:10000:interface=127.0.0.1",)
-    assert made.origin == Origin("api.openai.com", 443)
-    assert made.base_path == b"/v1"
+    assert only(made).listen == ("tcp:10000:interface=127.0.0.1",)
+    assert only(made).access.origin == Origin("api.openai.com", 443)
+    assert only(made).access.base_path == b"/v1"
     assert made.egress == Egress("squid", 3128)
     assert made.probe is Probe.TRY
     assert (made.startup_grace, made.startup_deadline) == (5.0, 60.0)
@@ -68,9 +73,9 @@ def test_defaults(environ: dict[str, str]) -> None:
 
 def test_defaults_of_the_table_are_those_of_the_values(environ: dict[str, str], canary: str) -> None:
     made = settings(environ)
-    bare = Settings(made.provider, made.listen, made.egress, made.origin, made.base_path, made.credential)
+    bare = Settings(made.providers, made.egress)
     for field in attrs.fields(Settings):
-        if field.name not in ("entries", "warnings"):
+        if field.name not in ("closed", "entries", "warnings"):
             assert getattr(made, field.name) == getattr(bare, field.name)
 
 
@@ -83,7 +88,7 @@ def test_command_line_before_environment_before_file_before_default(environ: dic
         (toml(environ, file), "10003", "/etc/a.toml: port"),
         (settings(environ), "10000", "default"),
     ):
-        assert made.listen == (f"tcp:{number}:interface=127.0.0.1",)
+        assert only(made).listen == (f"tcp:{number}:interface=127.0.0.1",)
         assert entry(made, "port") == Entry("port", number, source)
 
 
@@ -97,14 +102,14 @@ def test_our_own_variable_comes_before_the_shared_ones_in_their_order(environ: d
 
 
 def test_every_option_is_an_environment_variable(environ: dict[str, str]) -> None:
-    for option in OPTIONS:
+    for option in BY_NAME.values():
         variable = "AWFPROXY_" + option.name.upper().replace("-", "_")
         text = refusal(environ | {variable: "\0"})
         assert text.startswith(f"--{option.name} (environment variable {variable}): ")
 
 
 def test_every_option_but_config_is_a_key_of_the_file(environ: dict[str, str]) -> None:
-    for option in OPTIONS:
+    for option in (*OPTIONS, *PROVIDER_SETTINGS):
         text = toml_refusal(environ, f"{option.name} = true")
         if option.in_file:
             assert text.startswith(f"--{option.name} (/etc/a.toml: {option.name}): ")
@@ -132,7 +137,7 @@ def test_empty_value_is_refused_but_for_shared_variables(environ: dict[str, str]
         "SSL_CERT_FILE": "",
         "NODE_EXTRA_CA_CERTS": "",
     }
-    assert settings(environ | empty).base_path == b"/v1"
+    assert only(settings(environ | empty)).access.base_path == b"/v1"
 
 
 # --- the TOML file ----------------------------------------------------------------------------------
@@ -151,10 +156,10 @@ def test_all_types_of_the_file(environ: dict[str, str]) -> None:
         local-pages = "off"
         """,
     )
-    assert made.listen == ("tcp:1", "unix:/run/a b")
+    assert only(made).listen == ("tcp:1", "unix:/run/a b")
     assert (made.deadlines.head, made.deadlines.drain, made.pool.maximum) == (2.5, 0.0, 12)
     assert (made.log_format, made.probe, made.local_pages) == ("json", Probe.REQUIRE, None)
-    assert toml(environ, 'listen = "tcp:2"').listen == ("tcp:2",)
+    assert only(toml(environ, 'listen = "tcp:2"')).listen == ("tcp:2",)
 
 
 def test_unknown_key_is_refused_with_the_likely_one(environ: dict[str, str]) -> None:
@@ -277,28 +282,28 @@ def test_value_that_could_be_a_misplaced_key_is_not_shown(environ: dict[str, str
 
 def test_values_of_usage_options_are_taken(environ: dict[str, str]) -> None:
     values: dict[str, str | list[str] | None] = {"listen": ["tcp:1", "tcp:2"], "port": None, "ca-file": []}
-    assert load(values, environ, OPENAI, lambda _: b"", lambda _: 0).listen == ("tcp:1", "tcp:2")
+    assert only(load(values, environ, lambda _: b"", lambda _: 0)).listen == ("tcp:1", "tcp:2")
 
 
 # --- listening --------------------------------------------------------------------------------------
 
 
 def test_bind_and_port_make_an_endpoint(environ: dict[str, str]) -> None:
-    assert settings(environ, "--bind", "0.0.0.0", "--port=0").listen == ("tcp:0:interface=0.0.0.0",)
-    assert settings(environ, "--bind", "::1").listen == ("tcp6:10000:interface=\\:\\:1",)
+    assert only(settings(environ, "--bind", "0.0.0.0", "--port=0")).listen == ("tcp:0:interface=0.0.0.0",)
+    assert only(settings(environ, "--bind", "::1")).listen == ("tcp6:10000:interface=\\:\\:1",)
 
 
 def test_listen_takes_the_place_of_port_and_bind(environ: dict[str, str]) -> None:
     made = settings(
         environ, "--listen", "unix:/run/a.sock", "--listen=systemd:domain=INET:index=0", "--port", "1"
     )
-    assert made.listen == ("unix:/run/a.sock", "systemd:domain=INET:index=0")
+    assert only(made).listen == ("unix:/run/a.sock", "systemd:domain=INET:index=0")
     assert made.warnings == ("--port (command line) has no effect beside --listen (command line).",)
     assert entry(made, "port").shown == "not used, see listen"
 
 
 def test_several_values_in_a_variable_are_separated_by_spaces(environ: dict[str, str]) -> None:
-    assert settings(environ | {"AWFPROXY_LISTEN": "tcp:1  tcp:2"}).listen == ("tcp:1", "tcp:2")
+    assert only(settings(environ | {"AWFPROXY_LISTEN": "tcp:1  tcp:2"})).listen == ("tcp:1", "tcp:2")
 
 
 @pytest.mark.parametrize(
@@ -467,7 +472,7 @@ def test_no_proxy_ranges_match_addresses(environ: dict[str, str]) -> None:
 )
 def test_target_names_the_origin(environ: dict[str, str], text: str, origin: Origin) -> None:
     made = settings(environ | {"OPENAI_API_TARGET": text})
-    assert made.origin == origin
+    assert only(made).access.origin == origin
     assert made.warnings == ()
 
 
@@ -483,7 +488,7 @@ def test_parts_of_a_target_that_mean_nothing_are_dropped_with_a_warning(
     environ: dict[str, str], text: str, dropped: str
 ) -> None:
     made = settings(environ, "--target", text)
-    assert made.origin == Origin("gateway.corp", 443)
+    assert only(made).access.origin == Origin("gateway.corp", 443)
     assert f"its {dropped} will not be used" in made.warnings[0]
     assert "hunter2" not in made.warnings[0]
 
@@ -520,12 +525,12 @@ def test_target_that_cannot_be_used_is_refused(environ: dict[str, str], text: st
     ],
 )
 def test_base_path(environ: dict[str, str], words: tuple[str, ...], path: bytes) -> None:
-    assert settings(environ, *words).base_path == path
+    assert only(settings(environ, *words)).access.base_path == path
 
 
 @pytest.mark.parametrize("target", [b"/responses", b"/v1/responses"])
 def test_both_forms_arrive_below_the_base_path(environ: dict[str, str], target: bytes) -> None:
-    assert join_base_path(settings(environ).base_path, target) == b"/v1/responses"
+    assert join_base_path(only(settings(environ)).access.base_path, target) == b"/v1/responses"
 
 
 @pytest.mark.parametrize("text", ["//v1", "/v 1", "/v1?x", "/v1#x", "/\u00fc", "/v1\r\nX: y", "https://h/v1"])
@@ -563,7 +568,10 @@ def test_nothing_of_the_settings_shows_the_key(environ: dict[str, str], canary: 
 
 
 def test_every_option_has_an_entry(environ: dict[str, str]) -> None:
-    assert [one.name for one in settings(environ).entries][: len(OPTIONS)] == list(BY_NAME)
+    names = [one.name for one in settings(environ).entries]
+    assert names[: len(OPTIONS) + len(PROVIDER_SETTINGS)] == [
+        option.name for option in (*OPTIONS, *PROVIDER_SETTINGS)
+    ]
 
 
 def test_misspelt_variable_is_a_warning(environ: dict[str, str]) -> None:
@@ -577,10 +585,11 @@ def test_help_names_every_option_with_its_default_and_shared_variables() -> None
     text = help_text()
     assert max(map(len, text.splitlines())) <= 105
     words = text.split()
-    for option in OPTIONS:
+    for option in (*OPTIONS, *PROVIDER_SETTINGS):
         assert option.flag in words
-        known: tuple[Any, ...] = option.shared_variables(OPENAI)
-        assert all(variable in text for variable in known)
+    for option in BY_NAME.values():
+        assert all(variable in text for variable in option.known_as)
+    for option in OPTIONS:
         if option.default:
             assert f"default {option.default}" in " ".join(words)
     assert text.count("twistd -n --pidfile= awfproxy") > 3

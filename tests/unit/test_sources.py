@@ -4,11 +4,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import attrs
 import pytest
 
-from awfproxy.credentials.sources import KeyFound, find_key, mode_of, read_file
+from awfproxy.credentials.sources import KeyFound, find_key, how_to_give, mode_of, read_file
 from awfproxy.errors import ConfigError
-from awfproxy.providers.openai import OPENAI
+from awfproxy.providers.openai import PROVIDER as OPENAI
+from awfproxy.providers.provider import Asked
 
 CREDENTIAL = "/run/credentials/openai_api_key"
 
@@ -34,8 +36,21 @@ class Files:
 
 
 def find(environ: Mapping[str, str], key_file: str | None = None, files: Files | None = None) -> KeyFound:
+    found = find_or_none(environ, key_file, files)
+    assert found is not None
+    return found
+
+
+def find_or_none(
+    environ: Mapping[str, str],
+    key_file: str | None = None,
+    files: Files | None = None,
+    *,
+    repair: bool = False,
+) -> KeyFound | None:
     files = files or Files({})
-    return find_key(environ, key_file, OPENAI, files.read, files.mode_of)
+    (use,) = OPENAI.access(Asked()).keys
+    return find_key(environ, key_file, OPENAI, use, files.read, files.mode_of, repair=repair)
 
 
 def refusal(environ: Mapping[str, str], key_file: str | None = None, files: Files | None = None) -> str:
@@ -106,16 +121,34 @@ def test_empty_key_file_is_an_error() -> None:
     assert "(file /etc/key) is set but empty" in refusal({}, "/etc/key", Files({"/etc/key": b"\n"}))
 
 
-def test_no_source_says_how_to_give_one() -> None:
-    text = refusal({})
-    for way in (
-        "OPENAI_API_KEY",
-        "--key-file",
-        "AWFPROXY_KEY_FILE",
-        "LoadCredential=openai_api_key:",
-        "awfproxy demo",
-    ):
-        assert way in text
+def test_no_source_is_no_key() -> None:
+    assert find_or_none({}) is None
+    assert find_or_none({"CREDENTIALS_DIRECTORY": "/run/credentials", "ANTHROPIC_API_KEY": "x"}) is None
+
+
+def test_ways_to_give_a_key_are_named_for_each_provider() -> None:
+    for way in ("OPENAI_API_KEY", "--key-file", "AWFPROXY_KEY_FILE", "LoadCredential=openai_api_key:"):
+        assert way in how_to_give(OPENAI)
+    other = attrs.evolve(OPENAI, name="anthropic", variable="ANTHROPIC_API_KEY", credential_name="a_key")
+    for way in ("ANTHROPIC_API_KEY", "--anthropic-key-file", "AWFPROXY_ANTHROPIC_KEY_FILE", "=a_key:"):
+        assert way in how_to_give(other)
+
+
+@pytest.mark.parametrize("around", ["{}", " {}\r\n", "Bearer {}", "bearer  {} ", "\ttoken {}"])
+def test_repair_takes_white_space_and_scheme_off(around: str, canary: str) -> None:
+    found = find_or_none({"OPENAI_API_KEY": around.format(canary)}, repair=True)
+    assert found is not None
+    assert found.secret.reveal() == canary.encode()
+
+
+@pytest.mark.parametrize("value", ["", " ", "\n", "Bearer "])
+def test_with_repair_what_is_empty_is_not_set(value: str) -> None:
+    assert find_or_none({"OPENAI_API_KEY": value}, repair=True) is None
+
+
+def test_repair_mends_nothing_else(canary: str) -> None:
+    with pytest.raises(ConfigError, match="quotes"):
+        find_or_none({"OPENAI_API_KEY": f'"{canary}"'}, repair=True)
 
 
 def test_unreadable_key_file_names_option_file_and_reason(canary: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from awfproxy.errors import BadTarget
-from awfproxy.wire.target import Origin, join_base_path, origin_form, path_of
+from awfproxy.wire.target import Origin, join_base_path, origin_form, path_of, without_parameters
 
 ORIGIN = Origin("api.openai.com")
 OWN_PORT = 10000
@@ -164,6 +164,35 @@ def test_base_path_is_put_in_front_once_and_nothing_else_changes(
     base_path: bytes, target: bytes, joined: bytes
 ) -> None:
     assert join_base_path(base_path, target) == joined
+
+
+@pytest.mark.parametrize(
+    ("target", "left"),
+    [
+        (b"/a?key=secret", b"/a"),
+        (b"/a?KEY=secret&b=1", b"/a?b=1"),
+        (b"/a?b=1&Api_Key=secret", b"/a?b=1"),
+        (b"/a?b=1&key=secret&c=2&key=again", b"/a?b=1&c=2"),
+        (b"/a?%6bey=secret&b", b"/a?b"),
+        (b"/a?%6B%65%59=secret&b", b"/a?b"),
+        (b"/a?api%5fkey=secret", b"/a"),
+        (b"/a?key", b"/a"),
+        (b"/a?key=", b"/a"),
+        (b"/a?key=a=b?c", b"/a"),
+        (b"/a?&&key=secret&&b=%26key%3d1&", b"/a?&&&b=%26key%3d1&"),
+        (b"/a?b=1&key=secret#f", b"/a?b=1"),
+        (b"/a#f?key=secret", b"/a#f"),
+        (b"/a?", b"/a?"),
+        (b"/a?&", b"/a?&"),
+        (b"/a", b"/a"),
+        (b"/key=1", b"/key=1"),
+        (b"/a?b=key&monkey=1&keys=2&key2=3&%256bey=4&key+=5&k%00ey=6&%zzkey=7", None),
+        (b"/a?b=1&b=%C3%A9&c;key=1&\xff=2&=3", None),
+    ],
+)
+def test_parameters_with_a_key_go_and_every_other_byte_stays(target: bytes, left: bytes | None) -> None:
+    names = frozenset({b"key", b"api_key"})
+    assert without_parameters(target, names) == (target if left is None else left)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,24 @@ from awfproxy.credentials.verdict import (
     read_error,
     verdict,
 )
-from awfproxy.providers.openai import OPENAI
+from awfproxy.providers.anthropic import PROVIDER as ANTHROPIC
+from awfproxy.providers.gemini import PROVIDER as GEMINI
+from awfproxy.providers.openai import PROVIDER as OPENAI
+from awfproxy.providers.vertex import PROVIDER as VERTEX
+
+INVALID_KEY = {
+    "error": {
+        "code": 400,
+        "message": "API key not valid. Please pass a valid API key.",
+        "status": "INVALID_ARGUMENT",
+        "details": [
+            {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID",
+             "domain": "googleapis.com", "metadata": {"service": "generativelanguage.googleapis.com"}},
+            {"@type": "type.googleapis.com/google.rpc.LocalizedMessage", "locale": "en-US", "message": "API"},
+        ],
+    }
+}  # fmt: skip
+"""Gemini's answer to a key that is none."""
 
 SCOPES = "You have insufficient permissions for this operation. Missing scopes: api.model.read."
 
@@ -94,9 +111,60 @@ def test_type_stands_in_for_a_code_of_null():
 
 
 @pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (INVALID_KEY["error"], "API_KEY_INVALID"),
+        ({"code": 403, "status": "PERMISSION_DENIED", "details": []}, "PERMISSION_DENIED"),
+        ({"code": 403, "status": "PERMISSION_DENIED"}, "PERMISSION_DENIED"),
+        ({"details": [7, {}, {"reason": 7}, {"reason": "a b"}, {"reason": "R"}, {"reason": "S"}]}, "R"),
+        ({"code": "c", "type": "t", "details": [{"reason": "R"}]}, "R"),
+        ({"code": "c", "type": "t", "status": "S", "details": {"reason": "R"}}, "c"),
+        ({"type": "authentication_error", "message": "invalid x-api-key"}, "authentication_error"),
+    ],
+)
+def test_reason_in_the_details_wins_over_code_status_and_type(error, code):
+    assert read_error(json.dumps({"error": error}).encode()).code == code
+
+
+def test_anthropics_error_is_read_from_beside_its_own_type():
+    body = b'{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}'
+    assert read_error(body).code == "authentication_error"
+
+
+@pytest.mark.parametrize(
+    ("provider", "status", "code", "expected"),
+    [
+        (ANTHROPIC, 400, "invalid_request_error", Accepted()),
+        (ANTHROPIC, 401, "authentication_error", Rejected("authentication_error")),
+        (ANTHROPIC, 403, "permission_error", Unverified(403, "permission_error")),
+        (ANTHROPIC, 404, "not_found_error", Unverified(404, "not_found_error")),
+        (OPENAI, 400, "invalid_request_error", Unverified(400, "invalid_request_error")),
+        (GEMINI, 400, "API_KEY_INVALID", Rejected("API_KEY_INVALID", 400)),
+        (GEMINI, 400, "INVALID_ARGUMENT", Unverified(400, "INVALID_ARGUMENT")),
+        (GEMINI, 403, "API_KEY_SERVICE_BLOCKED", Unverified(403, "API_KEY_SERVICE_BLOCKED")),
+        (GEMINI, 401, "UNAUTHENTICATED", Rejected("UNAUTHENTICATED")),
+        (GEMINI, 200, "API_KEY_INVALID", Accepted()),
+        (OPENAI, 400, "API_KEY_INVALID", Unverified(400, "API_KEY_INVALID")),
+        (VERTEX, 400, "API_KEY_INVALID", Rejected("API_KEY_INVALID", 400)),
+        (VERTEX, 401, "CREDENTIALS_MISSING", Unverified(401, "CREDENTIALS_MISSING")),
+        (VERTEX, 401, "UNAUTHENTICATED", Rejected("UNAUTHENTICATED")),
+        (VERTEX, 404, None, Unverified(404)),
+    ],
+)
+def test_each_provider_has_rows_of_its_own(provider, status, code, expected):
+    assert verdict(provider, status, code) == expected
+
+
+def test_google_key_that_is_none_is_rejected_and_shown_with_its_own_status():
+    found = read_error(json.dumps(INVALID_KEY).encode())
+    answer = verdict(GEMINI, 400, found.code, found.text)
+    assert describe(GEMINI, answer) == "Gemini rejects the key (400 API_KEY_INVALID)"
+
+
+@pytest.mark.parametrize(
     "body",
     [b"", b"<html>", b"null", b"[]", b'"x"', b"{}", b'{"error": "text"}', b'{"error": []}', b'{"error": {}}',
-     b"\xff", b'{"error": {"code": 7, "type": ["x"], "message": {}}}', b"[" * 100_000],
+     b"\xff", b'{"error": {"code": 7, "type": ["x"], "message": {}, "details": 7}}', b"[" * 100_000],
 )  # fmt: skip
 def test_body_without_an_error_object_reads_as_none(body):
     error = read_error(body)

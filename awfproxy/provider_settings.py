@@ -1,0 +1,114 @@
+"""One provider's settings: where agents connect for it, where it is, with which keys, and what it lets pass.
+
+Pure, like `settings`, which puts the providers together.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.sources import KeyFound, ModeOf, ReadFile, find_key
+from awfproxy.errors import ConfigError
+from awfproxy.given import AllGiven, Given
+from awfproxy.providers.provider import Access, Asked, Provider
+from awfproxy.providers.rules import NO_RULES, Rules
+from awfproxy.syntax import tcp_endpoint
+
+
+@attrs.frozen
+class ProviderSettings:
+    """What is particular to one provider of this process."""
+
+    provider: Provider
+    access: Access
+    listen: tuple[str, ...]
+    keys: tuple[Secret | None, ...]
+    """As in `access.keys`; None for one that is not there. Without the first it is not configured."""
+
+    key_sources: tuple[str, ...] = ()
+    """Where each key was found; empty for one that is not there."""
+
+    key_file: str | None = None
+    rules: Rules = NO_RULES
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def configured(self) -> bool:
+        """There is a key to use."""
+        return bool(self.keys) and self.keys[0] is not None
+
+
+def provider_settings(
+    provider: Provider,
+    given: AllGiven,
+    environ: Mapping[str, str],
+    read_file: ReadFile,
+    mode_of: ModeOf,
+    instance: str,
+) -> ProviderSettings:
+    """The settings of one provider, configured or not; raises `ConfigError`."""
+
+    def setting(name: str) -> Given:
+        return given.of(provider, name)
+
+    access = _access(provider, given, environ, instance)
+    key_file = setting("key-file").value
+    found = [
+        find_key(
+            environ,
+            key_file if index == 0 else None,
+            provider,
+            use,
+            read_file,
+            mode_of,
+            repair=given.profile.repairs_keys,
+        )
+        for index, use in enumerate(access.keys)
+    ]
+    return ProviderSettings(
+        provider=provider,
+        access=access,
+        listen=setting("listen").value or (tcp_endpoint(given["bind"].value, setting("port").value),),
+        keys=tuple(None if key is None else key.secret for key in found),
+        key_sources=tuple("" if key is None else key.source for key in found),
+        key_file=key_file,
+        rules=given.rules.get(provider.name, access.rules),
+        warnings=tuple(_warnings(provider, given, access, found)),
+    )
+
+
+def _access(provider: Provider, given: AllGiven, environ: Mapping[str, str], instance: str) -> Access:
+    target = given.of(provider, "target").value
+    asked = Asked(
+        environ=environ,
+        target=None if target is None else target.origin,
+        base_path=given.of(provider, "base-path").value,
+        auth_field=given.of(provider, "auth-field").value,
+        instance=instance,
+    )
+    try:
+        return provider.access(asked)
+    except ValueError as error:
+        raise ConfigError(f"{provider.title}: {error}") from None
+
+
+def _warnings(
+    provider: Provider, given: AllGiven, access: Access, found: list[KeyFound | None]
+) -> list[str]:
+    said = [warning for key in found if key is not None for warning in key.warnings]
+    target = given.of(provider, "target")
+    if target.value is not None and target.value.dropped:
+        said.append(
+            f"--{provider.option('target')} ({target.source}): its {', '.join(target.value.dropped)} will "
+            f"not be used; the origin is {access.origin.authority.decode('ascii')}. A path is given with "
+            f"--{provider.option('base-path')}."
+        )
+    listen, port = given.of(provider, "listen"), given.of(provider, "port")
+    if listen.value and not port.is_default:
+        said.append(
+            f"--{provider.option('port')} ({port.source}) has no effect beside --{provider.option('listen')} "
+            f"({listen.source})."
+        )
+    return said
+

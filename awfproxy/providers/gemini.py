@@ -1,0 +1,22 @@
+"""Google's Gemini API: https://ai.google.dev/api."""
+
+from awfproxy.providers.google import INVALID_KEY, access_of, error_body
+from awfproxy.providers.provider import ProbeRequest, Provider
+
+PROVIDER: Provider = Provider(
+    name="gemini",
+    title="Gemini",
+    host="generativelanguage.googleapis.com",
+    port=10003,
+    variable="GEMINI_API_KEY",
+    target_variable="GEMINI_API_TARGET",
+    base_path_variable="GEMINI_API_BASE_PATH",
+    auth_field_variable=None,
+    credential_name="gemini_api_key",
+    access=access_of(lambda: PROVIDER),
+    probe=ProbeRequest(b"/v1beta/models?pageSize=1", rejected_codes=frozenset({INVALID_KEY})),
+    restricted_words=(),
+    end_markers=(),
+    error_body=error_body,
+)
+"""A stream of Gemini's has no event that ends it: the last one only holds a finishReason, within its JSON."""
