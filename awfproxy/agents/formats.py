@@ -48,8 +48,8 @@ def shell(printout: Printout) -> str:
     """For `eval` in sh, bash or zsh.
 
     Where an agent takes nothing from the environment, a function of its name puts the arguments first, so
-    that `eval` is enough there too. A function, unlike an alias, works in scripts; but programs that the shell
-    starts do not see it. An alias of that name would break the function's definition, and goes first.
+    that `eval` is enough there too. A function, unlike an alias, works in scripts; but programs that the
+    shell starts do not see it. An alias of that name would break the function's definition, and goes first.
     """
     lines = [f"# {printout.title}"]
     for variable in printout.variables:

@@ -39,7 +39,7 @@ class Place:
 def parse_host(text: str) -> str:
     """A name, or an IP address in its usual form; `ValueError` with what to write instead."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    if ":" in bare or re.fullmatch(r"[0-9.]+", bare):
+    if re.fullmatch(r"[0-9.]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%.*)?", bare):
         try:
             address = ip_address(bare)
         except ValueError:

@@ -22,16 +22,16 @@ def proxy(environ: Mapping[str, str], host: str) -> Iterator[str]:
         )
     if "*" in noproxy.entries(environ):
         yield (
-            "NO_PROXY has a * in it, which codex does not know, so awfproxy's address is added. Programs that "
-            "know * only where it stands alone will use HTTP_PROXY for everything else."
+            "NO_PROXY has a * in it, which codex does not know, so awfproxy's address is added. Programs "
+            "that know * only where it stands alone will use HTTP_PROXY for everything else."
         )
 
 
 def held(agent: Agent, name: str) -> str:
     """For a variable that holds what looks like a real key, and that nothing printed replaces."""
     return (
-        f"{name} is set, to what looks like a real key. {agent.title} would hold it, and needs none: unset it "
-        "where the agent runs."
+        f"{name} is set, to what looks like a real key. {agent.title} would hold it, and needs none: unset "
+        "it where the agent runs."
     )
 
 

@@ -25,7 +25,7 @@ IMPURE = frozenset({"awfproxy.credentials.sources", "awfproxy.agents.files"})
 """In a pure room, but reads or writes files for it."""
 
 PURE_ROOMS = ("errors", "agents", "wire", "providers", "credentials", "settings")
-ONLY_IMPORTER = {"httptools": "awfproxy.wire.parser", "tomlkit": "awfproxy.agents.edit"}
+ONLY_IMPORTER = {"httptools": "awfproxy.wire.parser", "tomlkit": "awfproxy.agents.tomlfile"}
 ENVIRONMENT_READERS = frozenset(
     {"awfproxy.tap", "awfproxy.cli.main", "awfproxy.cli.demo", "awfproxy.cli.check", "awfproxy.cli.env"}
 )
