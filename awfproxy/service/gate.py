@@ -243,7 +243,7 @@ class Gate(Service):
             if not self._requests_seen():
                 self._log.warn(
                     "Ready for {seconds} s and no request seen: the client is probably not pointed here "
-                    '({addresses}); see README, "Point codex at it"',
+                    '({addresses}); see README, "Point your agent at it"',
                     event="no_request_seen",
                     seconds=int(UNUSED_HINT),
                     addresses=self._places(),

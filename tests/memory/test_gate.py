@@ -430,7 +430,7 @@ def test_no_request_after_a_minute_of_readiness_is_said_once(world):
     world.reactor.advance(1)
     (event,) = world.logged("no_request_seen")
     assert event["addresses"] == "http://127.0.0.1:10000"
-    assert 'README, "Point codex at it"' in event["log_format"]
+    assert 'README, "Point your agent at it"' in event["log_format"]
     world.reactor.pump([1.0] * 200)
     assert len(world.logged("no_request_seen")) == 1
     settle(world)
