@@ -12,6 +12,7 @@ EX_USAGE = 64
 VERBS = {
     "check": "judge settings, key and the way to the provider, as the daemon does before it listens",
     "demo": "run the daemon against a provider and an egress proxy of its own: no key, no network",
+    "env": "print, or write, what makes codex, Claude Code or another agent use awfproxy",
 }
 
 HELP = """\
@@ -27,12 +28,13 @@ Usage: awfproxy VERB [options]
   export OPENAI_API_KEY=...
   twistd -n --pidfile= awfproxy --egress-proxy http://squid:3128        (all options: twistd awfproxy --help)
 
-Then point the agent at http://127.0.0.1:10000, with any text for its key.
+Then point the agent at it: eval "$(awfproxy env codex)"
 
 Examples:
   awfproxy demo                                              try it without a key
   awfproxy check --egress-proxy http://squid:3128            would the daemon start, and if not, why?
   awfproxy check --show                                      each setting, and where its value is from
+  awfproxy env all --format dotenv                           what agents need in their environment
 """
 
 

@@ -37,7 +37,8 @@ class Asked:
     """What an operator has set for a provider; None for what was left to the provider's own rules."""
 
     environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    """For the variables that other programs share. It holds keys: only whether one is set may be asked."""
+    """For the variables that other programs share. It holds keys: only whether one is set may be asked, and
+    whether it is one of the values known to stand in for none."""
 
     target: Origin | None = None
     base_path: bytes | None = None

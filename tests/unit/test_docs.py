@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from awfproxy.agents.agent import Agent, Choice
+from awfproxy.agents.place import Place
+from awfproxy.agents.registry import AGENTS
 from awfproxy.commandline import default, variables
 from awfproxy.credentials.injector import HOP_BY_HOP, STRIPPED
 from awfproxy.observe.accesslog import Outcome
@@ -51,3 +54,13 @@ def test_each_removed_field_is_named(name: bytes) -> None:
 @pytest.mark.parametrize("outcome", Outcome, ids=lambda outcome: outcome.name)
 def test_each_outcome_is_explained(outcome: Outcome) -> None:
     assert f"`{outcome.value}`" in page("docs/forwarding.md")
+
+
+@pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.name)
+def test_each_agent_has_its_command_and_all_that_is_set_is_named(agent: Agent) -> None:
+    assert agent.title in page("docs/agents.md")
+    for name in ("docs/agents.md", "README.md"):
+        assert re.search(rf"awfproxy env {agent.name}\b|`{agent.name}`", page(name))
+    for choice in (Choice("m", websocket=True), Choice("m", github_token=True)):
+        for variable in agent.setup(Place(), choice).variables:
+            assert re.search(rf"`{variable.name}\b", page("docs/agents.md"))

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "awfproxy"
 
 ORDER = (
-    "errors", "wire", "providers", "credentials", "settings", "net", "upstream", "observe", "proxy",
+    "errors", "agents", "wire", "providers", "credentials", "settings", "net", "upstream", "observe", "proxy",
     "service", "demo", "tap", "cli",
 )  # fmt: skip
 """A module imports only from its own room and from rooms before it."""
@@ -23,13 +23,13 @@ SETTINGS_ROOM = frozenset(
 )
 """Modules at the top that together are the room `settings`."""
 
-IMPURE = frozenset({"awfproxy.credentials.sources"})
-"""In a pure room, but reads files for it."""
+IMPURE = frozenset({"awfproxy.credentials.sources", "awfproxy.agents.files"})
+"""In a pure room, but reads or writes files for it."""
 
-PURE_ROOMS = ("errors", "wire", "providers", "credentials", "settings")
-ONLY_IMPORTER = {"httptools": "awfproxy.wire.parser"}
+PURE_ROOMS = ("errors", "agents", "wire", "providers", "credentials", "settings")
+ONLY_IMPORTER = {"httptools": "awfproxy.wire.parser", "tomlkit": "awfproxy.agents.tomlfile"}
 ENVIRONMENT_READERS = frozenset(
-    {"awfproxy.tap", "awfproxy.cli.main", "awfproxy.cli.demo", "awfproxy.cli.check"}
+    {"awfproxy.tap", "awfproxy.cli.main", "awfproxy.cli.demo", "awfproxy.cli.check", "awfproxy.cli.env"}
 )
 
 

@@ -1,0 +1,1 @@
+"""What each agent needs so that it uses awfproxy: facts, as functions of where awfproxy is."""

@@ -1,0 +1,194 @@
+"""`awfproxy env AGENT`: what makes that agent use awfproxy, as text to evaluate and as its own file.
+
+It runs where the agent runs: it needs no key and no configuration, asks nothing of the network, and imports
+neither Twisted nor the daemon's settings. Standard output is the environment alone, so that it can be
+evaluated; what was written, and what is amiss, goes to standard error. With `--write`, what the file says
+by then is not printed again.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TextIO
+
+import attrs
+
+from awfproxy.agents import noproxy, warnings
+from awfproxy.agents.agent import Agent, ConfigFile, Setup, merged
+from awfproxy.agents.changes import CannotEdit
+from awfproxy.agents.edit import edit
+from awfproxy.agents.files import path_of, read, replace
+from awfproxy.agents.formats import FORMATS, Command, Printout
+from awfproxy.cli.envline import ALL, Asked, UsageError, help_text, parse
+from awfproxy.credentials.shape import check_shape
+from awfproxy.errors import ConfigError
+from awfproxy.providers.openai import PROVIDER as OPENAI
+
+EX_USAGE = 64
+EX_CONFIG = 78
+
+@attrs.frozen
+class _Terminal:
+    out: TextIO
+    err: TextIO
+
+    def complain(self, sentence: str) -> None:
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
+        self.err.write(f"awfproxy: {text}\n")
+
+    def warn(self, sentence: str) -> None:
+        self.complain(f"warning: {sentence}")
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    terminal = _Terminal(sys.stdout, sys.stderr)
+    try:
+        asked = parse(arguments)
+        if asked is None:
+            terminal.out.write(help_text())
+            return 0
+        _run(asked, dict(os.environ if environ is None else environ), terminal)
+        return 0
+    except UsageError as error:
+        terminal.complain(str(error))
+        return EX_USAGE
+    except ConfigError as error:
+        terminal.complain(str(error))
+        return EX_CONFIG
+
+
+def _run(asked: Asked, environ: Mapping[str, str], terminal: _Terminal) -> None:
+    before = [(agent, agent.setup(asked.place, asked.choice)) for agent in asked.agents]
+    if asked.write:
+        files = [setup.file for _, setup in before if setup.file is not None]
+        _write(files, environ, terminal)
+    remaining = [(agent, _remaining(setup) if asked.write else setup) for agent, setup in before]
+    printout = _printout(asked, remaining, environ)
+    printed = {variable.name for variable in printout.variables}
+    # What the file sets is stronger than what the environment has.
+    set_by_us = printed | {variable.name for _, setup in before for variable in setup.variables}
+    for sentence in dict.fromkeys(_warnings(asked, remaining, environ, set_by_us)):
+        terminal.warn(sentence)
+    terminal.out.write(FORMATS[asked.format](printout))
+
+
+def _remaining(setup: Setup) -> Setup:
+    """What is left to say in the environment once the file is written."""
+    file = setup.file
+    if file is None:
+        return setup
+    return attrs.evolve(
+        setup,
+        variables=tuple(each for each in setup.variables if each.name not in file.instead_of),
+        arguments=() if file.instead_of_arguments else setup.arguments,
+        file=None,
+    )
+
+
+def _printout(asked: Asked, setups: Sequence[tuple[Agent, Setup]], environ: Mapping[str, str]) -> Printout:
+    commands = tuple(
+        Command(agent.command, setup.arguments, setup.arguments_reason)
+        for agent, setup in setups
+        if agent.command is not None and setup.arguments
+    )
+    named = "every agent" if asked.name == ALL else asked.agents[0].title
+    variables = merged([setup for _, setup in setups])
+    return Printout(
+        asked.name,
+        f"makes {named} use awfproxy at {asked.place.host}",
+        (*variables, *noproxy.variables(environ, asked.place.host)),
+        commands,
+        _new_files(asked, environ) if asked.format == "json" else {},
+    )
+
+
+def _new_files(asked: Asked, environ: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for agent in asked.agents:
+        file = agent.setup(asked.place, asked.choice).file
+        if file is not None:
+            path = path_of(file, environ) or f"~/{file.folder_default}/{file.name}"
+            found[path] = edit(file.name, "", file.settings).text
+    return found
+
+
+# --- the agents' own files --------------------------------------------------------------------------
+
+
+def _write(files: Sequence[ConfigFile], environ: Mapping[str, str], terminal: _Terminal) -> None:
+    """Every file is read and edited before the first is written, so that a malformed one stops all."""
+    planned = []
+    for file in files:
+        path = path_of(file, environ)
+        if path is None:
+            raise ConfigError(f"Neither HOME nor {file.folder_variable} is set: no place to write to.")
+        found = read(path)
+        try:
+            planned.append((path, found, edit(file.name, found.text, file.settings)))
+        except CannotEdit as error:
+            raise ConfigError(f"{path} {error} Nothing was changed.") from None
+    for path, found, edited in planned:
+        if not edited.changes:
+            terminal.complain(f"{path} is as it should be; nothing was changed")
+            continue
+        replace(path, edited.text, found.status)
+        for change in edited.changes:
+            terminal.complain(f"{path}: {change}")
+
+
+def _is_set(file: ConfigFile, environ: Mapping[str, str]) -> bool:
+    """Whether the file already says what it has to; one that cannot be read does not."""
+    path = path_of(file, environ)
+    try:
+        return path is not None and not edit(file.name, read(path).text, file.settings).changes
+    except (CannotEdit, ConfigError):
+        return False
+
+
+# --- warnings ---------------------------------------------------------------------------------------
+
+
+def _warnings(
+    asked: Asked,
+    setups: Sequence[tuple[Agent, Setup]],
+    environ: Mapping[str, str],
+    set_by_us: set[str],
+) -> Iterator[str]:
+    for agent, setup in setups:
+        yield from warnings.diversions(agent, environ)
+        yield from (sentence for name, sentence in setup.missing if not environ.get(name))
+        for name in agent.credentials:
+            if name not in set_by_us and _looks_real(environ.get(name, "")):
+                yield warnings.held(agent, name)
+        login = _login(agent, asked, environ)
+        if login is not None and os.path.exists(login):
+            yield warnings.logged_in(agent, login)
+        in_file = setup.file is not None and _is_set(setup.file, environ)
+        if setup.file is not None and setup.file.needed and not in_file:
+            yield (
+                f"{agent.title} reads a part of this from its settings.json alone, and does not start "
+                f"without it: run awfproxy env {agent.name} --write once."
+            )
+        if setup.arguments and asked.format in ("dotenv", "github") and not in_file:
+            line = Command(agent.command or "", setup.arguments, "").line()
+            yield f"{agent.title} needs more than variables. Start it with: {line}" + (
+                f" (or run awfproxy env {agent.name} --write once)" if setup.file is not None else ""
+            )
+    yield from warnings.proxy(environ, asked.place.host)
+
+
+def _login(agent: Agent, asked: Asked, environ: Mapping[str, str]) -> str | None:
+    file = agent.setup(asked.place, asked.choice).file
+    if file is None or agent.login_file is None:
+        return None
+    return path_of(attrs.evolve(file, name=agent.login_file), environ)
+
+
+def _looks_real(value: str) -> bool:
+    """As the daemon would judge it: what it takes for a placeholder is none of our business."""
+    try:
+        check_shape(os.fsencode(value), "", OPENAI)
+    except ConfigError:
+        return False
+    return True
