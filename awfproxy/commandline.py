@@ -1,7 +1,7 @@
 """The form of the command line, and the help, both from the table of options; `given` judges the values."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 import attrs
@@ -19,10 +19,16 @@ class CommandLine:
     flags: frozenset[str]
 
 
-def parse(arguments: Sequence[str], flags: frozenset[str] = frozenset(("help",))) -> CommandLine:
-    """`--name value` and `--name=value`. Names are whole: a `--key` must not be taken for --key-file."""
+def parse(
+    arguments: Sequence[str], flags: frozenset[str] = frozenset(("help",)), own: Sequence[Option] = ()
+) -> CommandLine:
+    """`--name value` and `--name=value`. Names are whole: a `--key` must not be taken for --key-file.
+
+    `own` are a verb's own options, beside the daemon's.
+    """
+    options = BY_NAME | {option.name: option for option in own}
     values: dict[str, str | list[str] | None] = {
-        option.name: [] if option.repeatable else None for option in OPTIONS
+        name: [] if option.repeatable else None for name, option in options.items()
     }
     seen = set()
     rest = iter(arguments)
@@ -38,10 +44,10 @@ def parse(arguments: Sequence[str], flags: frozenset[str] = frozenset(("help",))
         if name in flags and not equals:
             seen.add(name)
             continue
-        option = BY_NAME.get(name)
+        option = options.get(name)
         if option is None:
             raise CommandLineError(
-                f"--{_printable(name)} is not an option.{did_you_mean(name, '--')} See --help"
+                f"--{_printable(name)} is not an option.{did_you_mean(name, '--', options)} See --help"
             )
         if not equals:
             following = next(rest, None)
@@ -58,10 +64,10 @@ def parse(arguments: Sequence[str], flags: frozenset[str] = frozenset(("help",))
     return CommandLine(values, frozenset(seen))
 
 
-def did_you_mean(name: str, prefix: str = "") -> str:
+def did_you_mean(name: str, prefix: str = "", known: Iterable[str] = BY_NAME) -> str:
     if name.lower() in ("key", "api-key", "apikey", "openai-api-key", "openai_api_key", "api_key"):
         return f" A key is never given there: use {prefix}key-file, or the environment."
-    close = get_close_matches(name.lower().replace("_", "-"), BY_NAME, n=1, cutoff=0.6)
+    close = get_close_matches(name.lower().replace("_", "-"), list(known), n=1, cutoff=0.6)
     return f" Did you mean {prefix}{close[0]}?" if close else ""
 
 

@@ -11,6 +11,7 @@ EX_USAGE = 64
 
 VERBS = {
     "check": "judge settings, key and the way to the provider, as the daemon does before it listens",
+    "squid-conf": "print the squid.conf that the configured providers need, for awfproxy alone",
     "demo": "run the daemon against a provider and an egress proxy of its own: no key, no network",
 }
 
@@ -32,6 +33,7 @@ Then point the agent at http://127.0.0.1:10000, with any text for its key.
 Examples:
   awfproxy demo                                              try it without a key
   awfproxy check --egress-proxy http://squid:3128            would the daemon start, and if not, why?
+  awfproxy squid-conf --sidecar-src 172.30.0.30              what Squid has to be told
   awfproxy check --show                                      each setting, and where its value is from
 """
 
@@ -52,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         sys.stderr.write(f"awfproxy: {_unknown(verb)}\n")
         return EX_USAGE
-    status: int = import_module(f"awfproxy.cli.{verb}").main(rest)
+    status: int = import_module(f"awfproxy.cli.{verb.replace('-', '_')}").main(rest)
     return status
 
 
 def _help() -> str:
-    return HELP.format(verbs="\n".join(f"  {name:<8}{text}" for name, text in VERBS.items()))
+    return HELP.format(verbs="\n".join(f"  {name:<12}{text}" for name, text in VERBS.items()))
 
 
 def _unknown(verb: str) -> str:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "awfproxy"
 
 ORDER = (
-    "errors", "wire", "providers", "credentials", "settings", "net", "upstream", "observe", "proxy",
+    "errors", "wire", "providers", "credentials", "settings", "squid", "net", "upstream", "observe", "proxy",
     "service", "demo", "tap", "cli",
 )  # fmt: skip
 """A module imports only from its own room and from rooms before it."""
@@ -24,10 +24,10 @@ SETTINGS_ROOM = frozenset({"syntax", "options", "given", "commandline", "setting
 IMPURE = frozenset({"awfproxy.credentials.sources"})
 """In a pure room, but reads files for it."""
 
-PURE_ROOMS = ("errors", "wire", "providers", "credentials", "settings")
+PURE_ROOMS = ("errors", "wire", "providers", "credentials", "settings", "squid")
 ONLY_IMPORTER = {"httptools": "awfproxy.wire.parser"}
 ENVIRONMENT_READERS = frozenset(
-    {"awfproxy.tap", "awfproxy.cli.main", "awfproxy.cli.demo", "awfproxy.cli.check"}
+    {"awfproxy.tap"} | {f"awfproxy.cli.{verb}" for verb in ("main", "demo", "check", "squid_conf")}
 )
 
 

@@ -1,0 +1,126 @@
+"""`awfproxy squid-conf`: prints the squid.conf that the configured providers need, and no more.
+
+Needs neither a key nor an egress proxy: it is run where Squid is set up, perhaps before either is there.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from awfproxy.commandline import CommandLine, help_text, parse
+from awfproxy.credentials.sources import read_file
+from awfproxy.errors import ConfigError
+from awfproxy.given import Given, resolve_all
+from awfproxy.options import CommandLineError, Option
+from awfproxy.providers.openai import OPENAI
+from awfproxy.service.exit import ExitCode, one_line
+from awfproxy.squid import included, listen, source, squid_conf
+from awfproxy.wire.target import Origin
+
+_GROUP = "Squid"
+
+SIDECAR_SRC = Option(
+    "sidecar-src",
+    "ADDRESS",
+    "Where awfproxy connects from, an address or network.",
+    _GROUP,
+    None,
+    source,
+    repeatable=True,
+)
+HTTP_PORT = Option(
+    "http-port", "[ADDRESS:]PORT", "Where Squid listens.", _GROUP, None, listen
+)
+INCLUDE = Option(
+    "include", "FILE", "A file of local additions, as Squid sees it.", _GROUP, None, included, repeatable=True
+)
+
+HELP = """\
+awfproxy squid-conf prints a whole squid.conf: CONNECT from awfproxy to each configured provider's host and
+port, and nothing else. An agent that shares this Squid does not reach the provider around awfproxy.
+
+  --sidecar-src ADDRESS       Where awfproxy connects from: an IP address, or a network such as
+                              172.30.0.0/28. Required; may be repeated.
+  --http-port [ADDRESS:]PORT  Where Squid listens. [default: the port of --egress-proxy, or 3128]
+  --include FILE              A file of local additions, by the name it has where Squid runs: access_log,
+                              users, what agents may reach. Its rules come before those for awfproxy,
+                              but after the one that keeps all others from the providers. May be repeated.
+
+With containers on one network of their own:
+
+  services:
+    squid:                                              # 172.30.0.10
+      volumes: ["./squid.conf:/etc/squid/squid.conf:ro"]
+    awfproxy:                                           # 172.30.0.30
+      environment: {HTTPS_PROXY: "http://172.30.0.10:3128"}
+    agent:                                              # 172.30.0.20, reaches awfproxy alone
+
+  awfproxy squid-conf --sidecar-src 172.30.0.30 > squid.conf
+  squid -k parse -f squid.conf
+
+With both on one machine it is --sidecar-src 127.0.0.1, and all programs there may use the way out.
+
+All other options are the daemon's, with the same environment and file; no key is needed. These count:
+--target and all else that chooses a provider, --connect-deadline, --drain-deadline, --pool-max.
+
+"""
+
+WHY_REQUIRED = (
+    "--sidecar-src is missing. Give the address that awfproxy connects to Squid from, such as --sidecar-src "
+    "172.30.0.30: without it the providers would be open to every client of Squid, and an agent could reach "
+    "them around awfproxy."
+)
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    try:
+        line = parse(arguments, own=(SIDECAR_SRC, HTTP_PORT, INCLUDE))
+        if "help" in line.flags:
+            sys.stdout.write(HELP + help_text("awfproxy squid-conf"))
+            return 0
+        sys.stdout.write(configuration(line, os.environ if environ is None else environ))
+        return 0
+    except CommandLineError as error:
+        return _refused(ExitCode.USAGE, str(error))
+    except ConfigError as error:
+        return _refused(ExitCode.CONFIG, str(error))
+
+
+def configuration(line: CommandLine, environ: Mapping[str, str]) -> str:
+    """The squid.conf; `ConfigError` or `CommandLineError` where something is wrong with what was given."""
+    sources = _values(line, SIDECAR_SRC)
+    if not sources:
+        raise CommandLineError(WHY_REQUIRED)
+    http_port = _values(line, HTTP_PORT)
+    given = resolve_all(line.values, environ, OPENAI, read_file)
+    egress = given["egress-proxy"].value
+    return squid_conf(
+        origins(given),
+        sources,
+        http_port=http_port[0] if http_port else str(egress.port if egress else 3128),
+        include=_values(line, INCLUDE),
+        connect_deadline=given["connect-deadline"].value,
+        drain_deadline=given["drain-deadline"].value,
+        tunnels=given["pool-max"].value,
+    )
+
+
+def origins(given: Mapping[str, Given]) -> tuple[Origin, ...]:
+    """Where the daemon would connect with these options, one for each configured provider."""
+    target = given["target"]
+    return (Origin(OPENAI.host) if target.is_default else target.value.origin,)
+
+
+def _values(line: CommandLine, option: Option) -> list[Any]:
+    found = line.values[option.name]
+    try:
+        return [option.parse(text) for text in ([found] if isinstance(found, str) else found or ())]
+    except ValueError as error:
+        raise CommandLineError(f"{option.flag}: {error}") from None
+
+
+def _refused(code: ExitCode, sentence: str) -> int:
+    sys.stderr.write(f"awfproxy: {one_line(sentence)}\n")
+    return code
