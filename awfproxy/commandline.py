@@ -91,11 +91,14 @@ egress proxy does not allow.
 """
 
 
-def help_text(program: str = "twistd -n --pidfile= awfproxy", provider: Provider = OPENAI) -> str:
+def help_text(
+    program: str = "twistd -n --pidfile= awfproxy", provider: Provider = OPENAI, own: Sequence[Option] = ()
+) -> str:
     """All options in their groups, with variables and defaults, and examples."""
     parts = [f"Usage: {program} [options]\n"]
-    for group in dict.fromkeys(option.group for option in OPTIONS):
-        rows = "".join(_rows(option, provider) for option in OPTIONS if option.group == group)
+    options = (*own, *OPTIONS)
+    for group in dict.fromkeys(option.group for option in options):
+        rows = "".join(_rows(option, provider) for option in options if option.group == group)
         parts.append(f"{group}:\n{rows}")
     parts.append(
         "Each option is also an environment variable (AWFPROXY_PORT for --port; several values are\n"

@@ -30,6 +30,8 @@ _INCLUDED = re.compile(r"/[A-Za-z0-9_./*?@+,:=~-]*[A-Za-z0-9_.*?@+,:=~-]")
 def source(text: str) -> Network:
     """An address of awfproxy, or a network; not every address there is."""
     try:
+        if "%" in text:  # a zone, which may be any text
+            raise ValueError
         network = ip_network(text, strict=False)
     except ValueError:
         raise ValueError(
@@ -101,6 +103,7 @@ def squid_conf(
         _CACHE,
         _TIMEOUTS.format(
             forward=max(1, int(connect_deadline * 0.8)),
+            lookup=max(1, int(connect_deadline * 0.6)),
             connect=max(1, int(connect_deadline * 0.5)),
             retransmit=max(1, int(connect_deadline * 0.2)),
             shutdown=math.ceil(drain_deadline) + 1,
@@ -206,7 +209,7 @@ _TIMEOUTS = """\
 # Before a tunnel stands, Squid gives up before awfproxy does, so that its answer names the cause. A name
 # that could not be looked up is asked for again soon.
 request_timeout 30 seconds
-dns_timeout {forward} seconds
+dns_timeout {lookup} seconds
 dns_retransmit_interval {retransmit} seconds
 negative_dns_ttl 10 seconds
 connect_timeout {connect} seconds

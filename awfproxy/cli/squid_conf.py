@@ -23,46 +23,54 @@ _GROUP = "Squid"
 SIDECAR_SRC = Option(
     "sidecar-src",
     "ADDRESS",
-    "Where awfproxy connects from, an address or network.",
+    "Where awfproxy connects from: an IP address, or a network such as 172.30.0.0/28. Required.",
     _GROUP,
     None,
     source,
     repeatable=True,
 )
 HTTP_PORT = Option(
-    "http-port", "[ADDRESS:]PORT", "Where Squid listens.", _GROUP, None, listen
+    "http-port",
+    "[ADDRESS:]PORT",
+    "Where Squid listens. The default is the port of --egress-proxy, or 3128.",
+    _GROUP,
+    None,
+    listen,
 )
 INCLUDE = Option(
-    "include", "FILE", "A file of local additions, as Squid sees it.", _GROUP, None, included, repeatable=True
+    "include",
+    "FILE",
+    "A file of local additions, by the name it has where Squid runs: access_log, users, what agents may "
+    "reach. Its rules come before those that let awfproxy out, and after the one that keeps all others from "
+    "the providers.",
+    _GROUP,
+    None,
+    included,
+    repeatable=True,
 )
+OWN = (SIDECAR_SRC, HTTP_PORT, INCLUDE)
 
 HELP = """\
 awfproxy squid-conf prints a whole squid.conf: CONNECT from awfproxy to each configured provider's host and
 port, and nothing else. An agent that shares this Squid does not reach the provider around awfproxy.
 
-  --sidecar-src ADDRESS       Where awfproxy connects from: an IP address, or a network such as
-                              172.30.0.0/28. Required; may be repeated.
-  --http-port [ADDRESS:]PORT  Where Squid listens. [default: the port of --egress-proxy, or 3128]
-  --include FILE              A file of local additions, by the name it has where Squid runs: access_log,
-                              users, what agents may reach. Its rules come before those for awfproxy,
-                              but after the one that keeps all others from the providers. May be repeated.
-
-With containers on one network of their own:
+With containers on a network of their own:
 
   services:
     squid:                                              # 172.30.0.10
       volumes: ["./squid.conf:/etc/squid/squid.conf:ro"]
     awfproxy:                                           # 172.30.0.30
       environment: {HTTPS_PROXY: "http://172.30.0.10:3128"}
-    agent:                                              # 172.30.0.20, reaches awfproxy alone
+    agent:                                              # 172.30.0.20, has http://172.30.0.30:10000
 
   awfproxy squid-conf --sidecar-src 172.30.0.30 > squid.conf
   squid -k parse -f squid.conf
 
-With both on one machine it is --sidecar-src 127.0.0.1, and all programs there may use the way out.
+With both on one machine it is --sidecar-src 127.0.0.1; then every program there gets out that way too.
 
-All other options are the daemon's, with the same environment and file; no key is needed. These count:
---target and all else that chooses a provider, --connect-deadline, --drain-deadline, --pool-max.
+Options beside those of the group Squid are the daemon's, with the same environment and file. Of these
+count --target and all else that chooses a provider, --connect-deadline, --drain-deadline and --pool-max.
+No key is needed.
 
 """
 
@@ -76,9 +84,9 @@ WHY_REQUIRED = (
 def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     """Run the verb; returns the exit code."""
     try:
-        line = parse(arguments, own=(SIDECAR_SRC, HTTP_PORT, INCLUDE))
+        line = parse(arguments, own=OWN)
         if "help" in line.flags:
-            sys.stdout.write(HELP + help_text("awfproxy squid-conf"))
+            sys.stdout.write(HELP + help_text("awfproxy squid-conf", own=OWN))
             return 0
         sys.stdout.write(configuration(line, os.environ if environ is None else environ))
         return 0

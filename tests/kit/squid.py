@@ -35,8 +35,8 @@ class Squid:
     """Runs on what `awfproxy squid-conf` prints, for the names allowed at the ports of the kit's origins.
 
     They are mapped to loopback; nothing else goes out, and only 127.0.0.1 gets a tunnel. `users` (name ->
-    password) turns proxy authentication on, `local` are further lines for the included file. `start`,
-    `stop` (orderly) and `kill` may be called again and again; the port stays.
+    password) turns proxy authentication on; `origins` replace those of `allowed`; `local` are further lines
+    for the included file. `start`, `stop` (orderly) and `kill` may be called again and again; the port stays.
     """
 
     def __init__(
@@ -56,9 +56,8 @@ class Squid:
         names = tuple(allowed)
         addresses = dict.fromkeys(names, "127.0.0.1") | (hosts or {})
         (self.folder / "hosts").write_text("".join(f"{to} {name}\n" for name, to in addresses.items()))
-        self._more = tuple(local)
         include = self.folder / "local.conf"
-        include.write_text(self._local_additions(users))
+        include.write_text("\n".join((*self._local_additions(users), *local, "")))
         (self.folder / "squid.conf").write_text(
             squid_conf(
                 tuple(origins or (Origin(name, number) for name in names for number in ORIGIN_PORTS)),
@@ -156,7 +155,7 @@ class Squid:
         texts = [self.folder / "out", self.folder / "cache.log"]
         return "\n".join(path.read_text(errors="replace") for path in texts if path.exists())[-2000:]
 
-    def _local_additions(self, users: dict[str, str] | None) -> str:
+    def _local_additions(self, users: dict[str, str] | None) -> list[str]:
         """What is a test's own: where files go, which names there are, quick ends, users."""
         lines = [
             f"hosts_file {self.folder}/hosts",
@@ -177,7 +176,7 @@ class Squid:
                 "acl known proxy_auth REQUIRED",
                 "http_access deny !known",
             ]
-        return "\n".join((*lines, *self._more, ""))
+        return lines
 
     def _write_helper(self, users: dict[str, str]) -> None:
         """Squid's basic helper protocol: a line with user and password, URL-encoded; OK or ERR back."""
