@@ -103,9 +103,8 @@ def squid_conf(
         _CACHE,
         _TIMEOUTS.format(
             forward=max(1, int(connect_deadline * 0.8)),
-            lookup=max(1, int(connect_deadline * 0.6)),
-            connect=max(1, int(connect_deadline * 0.5)),
-            retransmit=max(1, int(connect_deadline * 0.2)),
+            step=max(1, int(connect_deadline * 0.5)),
+            retransmit=max(1, int(connect_deadline * 0.1)),
             shutdown=math.ceil(drain_deadline) + 1,
         ),
         _DESCRIPTORS.format(descriptors=2 * tunnels * len(set(origins)) + 1024),
@@ -206,13 +205,14 @@ cache_mem 8 MB
 """
 
 _TIMEOUTS = """\
-# Before a tunnel stands, Squid gives up before awfproxy does, so that its answer names the cause. A name
-# that could not be looked up is asked for again soon.
+# Before a tunnel stands, Squid gives up before awfproxy does, so that its answer names the cause. A lookup
+# is given up at a repetition, and each comes twice as late as the one before, so the first comes soon.
+request_start_timeout 30 seconds
 request_timeout 30 seconds
-dns_timeout {lookup} seconds
+dns_timeout {step} seconds
 dns_retransmit_interval {retransmit} seconds
 negative_dns_ttl 10 seconds
-connect_timeout {connect} seconds
+connect_timeout {step} seconds
 forward_timeout {forward} seconds
 
 # Once it stands, awfproxy alone judges what takes too long, none of it above a day. Squid's own 15
