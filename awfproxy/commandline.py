@@ -1,7 +1,7 @@
 """The form of the command line, and the help, both from the table of options; `given` judges the values."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 import attrs
@@ -26,10 +26,16 @@ class CommandLine:
     flags: frozenset[str]
 
 
-def parse(arguments: Sequence[str], flags: frozenset[str] = frozenset(("help",))) -> CommandLine:
-    """`--name value` and `--name=value`. Names are whole: a `--key` must not be taken for --key-file."""
+def parse(
+    arguments: Sequence[str], flags: frozenset[str] = frozenset(("help",)), own: Sequence[Option] = ()
+) -> CommandLine:
+    """`--name value` and `--name=value`. Names are whole: a `--key` must not be taken for --key-file.
+
+    `own` are a verb's own options, beside the daemon's.
+    """
+    options = BY_NAME | {option.name: option for option in own}
     values: dict[str, str | list[str] | None] = {
-        option.name: [] if option.repeatable else None for option in BY_NAME.values()
+        name: [] if option.repeatable else None for name, option in options.items()
     }
     seen = set()
     rest = iter(arguments)
@@ -45,10 +51,10 @@ def parse(arguments: Sequence[str], flags: frozenset[str] = frozenset(("help",))
         if name in flags and not equals:
             seen.add(name)
             continue
-        option = BY_NAME.get(name)
+        option = options.get(name)
         if option is None:
             raise CommandLineError(
-                f"--{_printable(name)} is not an option.{did_you_mean(name, '--')} See --help"
+                f"--{_printable(name)} is not an option.{did_you_mean(name, '--', options)} See --help"
             )
         if not equals:
             following = next(rest, None)
@@ -65,10 +71,10 @@ def parse(arguments: Sequence[str], flags: frozenset[str] = frozenset(("help",))
     return CommandLine(values, frozenset(seen))
 
 
-def did_you_mean(name: str, prefix: str = "") -> str:
+def did_you_mean(name: str, prefix: str = "", known: Iterable[str] = BY_NAME) -> str:
     if name.lower() in ("key", "api-key", "apikey", "openai-api-key", "openai_api_key", "api_key"):
         return f" A key is never given there: use {prefix}key-file, or the environment."
-    close = get_close_matches(name.lower().replace("_", "-"), BY_NAME, n=1, cutoff=0.6)
+    close = get_close_matches(name.lower().replace("_", "-"), list(known), n=1, cutoff=0.6)
     return f" Did you mean {prefix}{close[0]}?" if close else ""
 
 
@@ -92,13 +98,17 @@ egress proxy does not allow.
 """
 
 
-def help_text(program: str = "twistd -n --pidfile= awfproxy") -> str:
+def help_text(program: str = "twistd -n --pidfile= awfproxy", own: Sequence[Option] = ()) -> str:
     """All options in their groups, with variables and defaults, and examples."""
+    others = ", ".join(provider.name for provider in BUILT_IN[1:])
     parts = [f"Usage: {program} [options]\n"]
-    groups = dict.fromkeys(option.group for option in OPTIONS)
-    parts.append(f"{EACH}, by these names for OpenAI; --anthropic-port and so on for\n"
-                 f"{', '.join(provider.name for provider in BUILT_IN[1:])}:\n" + _rows(PROVIDER_SETTINGS))
-    for group in groups:
+    for group in dict.fromkeys(option.group for option in own):
+        parts.append(f"{group}:\n" + _rows([option for option in own if option.group == group]))
+    parts.append(
+        f"{EACH}, by these names for OpenAI; --anthropic-port and so on for\n{others}:\n"
+        + _rows(PROVIDER_SETTINGS)
+    )
+    for group in dict.fromkeys(option.group for option in OPTIONS):
         parts.append(f"{group}:\n" + _rows([option for option in OPTIONS if option.group == group]))
     parts.append(
         "Each option is also an environment variable (AWFPROXY_PORT for --port; several values are\n"

@@ -45,14 +45,14 @@ def provider_settings(
     environ: Mapping[str, str],
     read_file: ReadFile,
     mode_of: ModeOf,
-    instance: str,
+    instance: str = "",
 ) -> ProviderSettings:
     """The settings of one provider, configured or not; raises `ConfigError`."""
 
     def setting(name: str) -> Given:
         return given.of(provider, name)
 
-    access = _access(provider, given, environ, instance)
+    access = access_of(provider, given, environ, instance)
     key_file = setting("key-file").value
     found = [
         find_key(
@@ -78,7 +78,10 @@ def provider_settings(
     )
 
 
-def _access(provider: Provider, given: AllGiven, environ: Mapping[str, str], instance: str) -> Access:
+def access_of(
+    provider: Provider, given: AllGiven, environ: Mapping[str, str], instance: str = ""
+) -> Access:
+    """Where the provider is and how requests to it are authenticated; raises `ConfigError`."""
     target = given.of(provider, "target").value
     asked = Asked(
         environ=environ,

@@ -11,6 +11,7 @@ EX_USAGE = 64
 
 VERBS = {
     "check": "judge settings, key and the way to the provider, as the daemon does before it listens",
+    "squid-conf": "print the squid.conf that the configured providers need, for awfproxy alone",
     "demo": "run the daemon against a provider and an egress proxy of its own: no key, no network",
     "env": "print, or write, what makes codex, Claude Code or another agent use awfproxy",
 }
@@ -33,6 +34,7 @@ Then point the agent at it: eval "$(awfproxy env codex)"
 Examples:
   awfproxy demo                                              try it without a key
   awfproxy check --egress-proxy http://squid:3128            would the daemon start, and if not, why?
+  awfproxy squid-conf --sidecar-src 172.30.0.30              what Squid has to be told
   awfproxy check --show                                      each setting, and where its value is from
   awfproxy env all --format dotenv                           what agents need in their environment
 """
@@ -54,12 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         sys.stderr.write(f"awfproxy: {_unknown(verb)}\n")
         return EX_USAGE
-    status: int = import_module(f"awfproxy.cli.{verb}").main(rest)
+    status: int = import_module(f"awfproxy.cli.{verb.replace('-', '_')}").main(rest)
     return status
 
 
 def _help() -> str:
-    return HELP.format(verbs="\n".join(f"  {name:<8}{text}" for name, text in VERBS.items()))
+    return HELP.format(verbs="\n".join(f"  {name:<12}{text}" for name, text in VERBS.items()))
 
 
 def _unknown(verb: str) -> str:

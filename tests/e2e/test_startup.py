@@ -18,6 +18,7 @@ from tests.kit.certificates import Authority
 from tests.kit.client import Client
 from tests.kit.daemon import BIN, RUNNERS, Daemon, never_listens_until_end
 from tests.kit.origin import Exchange, Origin
+from tests.kit.ports import origin_listener
 from tests.kit.reader import poll
 from tests.kit.squid import Squid, free_port
 from tests.kit.tools import need, on_ci
@@ -204,7 +205,7 @@ def test_origin_without_tls_is_76(runner: str, authority: Authority, squid: Squi
 @contextlib.contextmanager
 def plain_server(greeting: bytes) -> Iterator[int]:
     """Says the same to everybody and closes."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = origin_listener()
 
     def serve() -> None:
         with contextlib.suppress(OSError):

@@ -20,6 +20,7 @@ import attrs
 
 from tests.kit import responses_api
 from tests.kit.certificates import Leaf
+from tests.kit.ports import origin_listener
 from tests.kit.reader import Closed, Reader, parse_fields, values
 
 KEY = b"THE-KEY"
@@ -49,7 +50,7 @@ class Seen:
 
 
 class Origin:
-    """Listens on a loopback port from `start` to `close`."""
+    """Listens on a loopback port, one of those that the kit's Squid allows, from `start` to `close`."""
 
     def __init__(self, leaf: Leaf, key: str, *, alpn: str = "http/1.1", port: int = 0) -> None:
         self.key = key.encode("ascii")
@@ -61,7 +62,9 @@ class Origin:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(leaf.certificate, leaf.key)
         self._context.set_alpn_protocols([alpn])
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
+        self._listener = (
+            socket.create_server(("127.0.0.1", port), backlog=512) if port else origin_listener(512)
+        )
         self.port = self._listener.getsockname()[1]
         self._changed = threading.Condition()
         self._requests: list[Seen] = []

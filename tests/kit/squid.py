@@ -11,7 +11,10 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from awfproxy.squid import included, source, squid_conf
+from awfproxy.wire.target import Origin
 from tests.kit import canary
+from tests.kit.ports import ORIGIN_PORTS
 from tests.kit.reader import Closed, Reader, poll
 
 _SERVICE = itertools.count()
@@ -29,10 +32,11 @@ def free_port() -> int:
 
 
 class Squid:
-    """Allows CONNECT to the domains named, at any port; maps them to loopback; nothing else goes out.
+    """Runs on what `awfproxy squid-conf` prints, for the names allowed at the ports of the kit's origins.
 
-    `users` (name -> password) turns proxy authentication on. `start`, `stop` (orderly) and `kill` may
-    be called again and again; the port stays.
+    They are mapped to loopback; nothing else goes out, and only 127.0.0.1 gets a tunnel. `users` (name ->
+    password) turns proxy authentication on; `origins` replace those of `allowed`; `local` are further lines
+    for the included file. `start`, `stop` (orderly) and `kill` may be called again and again; the port stays.
     """
 
     def __init__(
@@ -42,6 +46,8 @@ class Squid:
         users: dict[str, str] | None = None,
         hosts: dict[str, str] | None = None,
         port: int | None = None,
+        origins: Iterable[Origin] | None = None,
+        local: Iterable[str] = (),
     ) -> None:
         self.port = port or free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="squid-"))
@@ -50,7 +56,16 @@ class Squid:
         names = tuple(allowed)
         addresses = dict.fromkeys(names, "127.0.0.1") | (hosts or {})
         (self.folder / "hosts").write_text("".join(f"{to} {name}\n" for name, to in addresses.items()))
-        (self.folder / "squid.conf").write_text(self._configuration(names, users))
+        include = self.folder / "local.conf"
+        include.write_text("\n".join((*self._local_additions(users), *local, "")))
+        (self.folder / "squid.conf").write_text(
+            squid_conf(
+                tuple(origins or (Origin(name, number) for name in names for number in ORIGIN_PORTS)),
+                [source("127.0.0.1")],
+                http_port=f"127.0.0.1:{self.port}",
+                include=[included(str(include))],
+            )
+        )
         if users:
             self._write_helper(users)
         self._give_away()
@@ -63,7 +78,7 @@ class Squid:
         return f"http://{user}:{password}@127.0.0.1:{self.port}"
 
     def start(self, deadline: float = 20.0) -> "Squid":
-        """Returns once Squid answers a CONNECT."""
+        """Returns once Squid answers a CONNECT, with whatever it is."""
         binary = squid_binary()
         assert binary is not None, "squid is not installed"
         self._service = f"kit{os.getpid()}x{next(_SERVICE)}"
@@ -95,7 +110,11 @@ class Squid:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> "Squid":
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(self, *exc: object) -> None:
         self.close()
@@ -128,7 +147,7 @@ class Squid:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 2) as sock:
                 sock.sendall(b"CONNECT kit.invalid:1 HTTP/1.1\r\nHost: kit.invalid:1\r\n\r\n")
-                return Reader(sock).until(b"\r\n").startswith(b"HTTP/1.1 40")
+                return Reader(sock).until(b"\r\n").startswith(b"HTTP/1.1 ")
         except (OSError, Closed):
             return False
 
@@ -136,26 +155,18 @@ class Squid:
         texts = [self.folder / "out", self.folder / "cache.log"]
         return "\n".join(path.read_text(errors="replace") for path in texts if path.exists())[-2000:]
 
-    def _configuration(self, allowed: tuple[str, ...], users: dict[str, str] | None) -> str:
+    def _local_additions(self, users: dict[str, str] | None) -> list[str]:
+        """What is a test's own: where files go, which names there are, quick ends, users."""
         lines = [
-            f"http_port 127.0.0.1:{self.port}",
             f"hosts_file {self.folder}/hosts",
-            f"pid_filename {self.folder}/squid.pid",
             f"access_log stdio:{self.folder}/access.log",
             f"cache_log {self.folder}/cache.log",
             f"coredump_dir {self.folder}",
-            "cache deny all",
-            "cache_mem 8 MB",
             "memory_cache_shared off",
-            "max_filedescriptors 4096",
-            "pinger_enable off",
             "netdb_filename none",
-            "visible_hostname squid.test",
             "dns_nameservers 127.0.0.1",
             "dns_timeout 1 second",
             "shutdown_lifetime 0 seconds",
-            "acl tunnel method CONNECT",
-            f"acl allowed dstdomain {' '.join(allowed)}",
         ]
         if users:
             lines += [
@@ -165,8 +176,7 @@ class Squid:
                 "acl known proxy_auth REQUIRED",
                 "http_access deny !known",
             ]
-        lines += ["http_access allow tunnel allowed", "http_access deny all", ""]
-        return "\n".join(lines)
+        return lines
 
     def _write_helper(self, users: dict[str, str]) -> None:
         """Squid's basic helper protocol: a line with user and password, URL-encoded; OK or ERR back."""

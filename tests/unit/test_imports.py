@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "awfproxy"
 
 ORDER = (
-    "errors", "agents", "wire", "providers", "credentials", "settings", "net", "upstream", "observe", "proxy",
-    "service", "demo", "tap", "cli",
+    "errors", "agents", "wire", "providers", "credentials", "settings", "squid", "net", "upstream", "observe",
+    "proxy", "service", "demo", "tap", "cli",
 )  # fmt: skip
 """A module imports only from its own room and from rooms before it."""
 
@@ -26,10 +26,10 @@ SETTINGS_ROOM = frozenset(
 IMPURE = frozenset({"awfproxy.credentials.sources", "awfproxy.agents.files"})
 """In a pure room, but reads or writes files for it."""
 
-PURE_ROOMS = ("errors", "agents", "wire", "providers", "credentials", "settings")
+PURE_ROOMS = ("errors", "agents", "wire", "providers", "credentials", "settings", "squid")
 ONLY_IMPORTER = {"httptools": "awfproxy.wire.parser", "tomlkit": "awfproxy.agents.tomlfile"}
 ENVIRONMENT_READERS = frozenset(
-    {"awfproxy.tap", "awfproxy.cli.main", "awfproxy.cli.demo", "awfproxy.cli.check", "awfproxy.cli.env"}
+    {"awfproxy.tap"} | {f"awfproxy.cli.{verb}" for verb in ("main", "demo", "check", "env", "squid_conf")}
 )
 
 
