@@ -29,7 +29,9 @@ class ProviderSettings:
     key_sources: tuple[str, ...] = ()
     """Where each key was found; empty for one that is not there."""
 
-    key_file: str | None = None
+    key_files: tuple[str, ...] = ()
+    """The files that the keys came from."""
+
     rules: Rules = NO_RULES
     warnings: tuple[str, ...] = ()
 
@@ -72,7 +74,7 @@ def provider_settings(
         listen=setting("listen").value or (tcp_endpoint(given["bind"].value, setting("port").value),),
         keys=tuple(None if key is None else key.secret for key in found),
         key_sources=tuple("" if key is None else key.source for key in found),
-        key_file=key_file,
+        key_files=tuple(name for key in found if key is not None for name in key.files),
         rules=given.rules.get(provider.name, access.rules),
         warnings=tuple(_warnings(provider, given, access, found)),
     )

@@ -9,7 +9,8 @@ import os
 import resource as limits
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TextIO
 from uuid import uuid4
 
@@ -44,7 +45,8 @@ from awfproxy.service.exit import ExitCode, ExitStatus, refuse
 from awfproxy.service.front import Front
 from awfproxy.service.gate import Gate
 from awfproxy.service.probe import KeyProbe
-from awfproxy.service.systemd import notify
+from awfproxy.service.reload import Reloader, judge_by_validator, on_hangup
+from awfproxy.service.systemd import Notifier, notify
 from awfproxy.service.validator import validator_for
 from awfproxy.settings import Probe, Settings, in_force, load
 from awfproxy.upstream.pool import Pool
@@ -58,6 +60,9 @@ class Options(usage.Options):
     """The options of `twistd awfproxy`; `settings` is what they came to, with environment and file."""
 
     settings: Settings
+    load: Callable[[], Settings]
+    """Reads the settings again, from the same places."""
+
     writer: LogWriter
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
@@ -67,7 +72,8 @@ class Options(usage.Options):
             if "help" in line.flags:
                 sys.stdout.write(commandline.help_text())
                 raise SystemExit(0)
-            self.settings = load(line.values, os.environ, read_file, mode_of, str(uuid4()))
+            self.load = partial(load, line.values, os.environ, read_file, mode_of, str(uuid4()))
+            self.settings = self.load()
         except CommandLineError as error:
             refuse(ExitCode.USAGE, str(error))
         except ConfigError as error:
@@ -111,7 +117,7 @@ def makeService(options: Options) -> MultiService:
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
     _raise_descriptor_limit()
     try:
-        daemon = make_services(reactor, options.settings, os.environ, options.writer)
+        daemon = make_services(reactor, options.settings, os.environ, options.writer, options.load)
     except ConfigError as error:
         refuse(ExitCode.CONFIG, str(error))
     stream = _twistd_stream(getattr(options, "parent", None))
@@ -121,8 +127,17 @@ def makeService(options: Options) -> MultiService:
     return daemon
 
 
-def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str], writer: LogWriter) -> Daemon:
-    """The daemon from its settings; raises `ConfigError` for what only building it can tell."""
+def make_services(
+    reactor: Any,
+    settings: Settings,
+    environ: Mapping[str, str],
+    writer: LogWriter,
+    load: Callable[[], Settings] | None = None,
+) -> Daemon:
+    """The daemon from its settings; raises `ConfigError` for what only building it can tell.
+
+    `load` reads the settings again; without it there is no reload.
+    """
     exit_status = ExitStatus()
     shared = _Shared(
         reactor=reactor,
@@ -141,14 +156,17 @@ def make_services(reactor: Any, settings: Settings, environ: Mapping[str, str], 
     )
     for warning in settings.warnings:
         _log.warn("{warning}", event="configuration_warning", warning=warning)
+    notifier = notify(environ)
+    reloader = None if load is None else _reloader(shared, parts, notifier, load)
     gate = Gate(
         reactor,
         fronts=[_front(shared, part, pages) for part in parts],
         closed=settings.closed,
         exit_status=exit_status,
-        notifier=notify(environ),
+        notifier=notifier,
         drain_deadline=settings.deadlines.drain,
         requests_seen=lambda: sum(part.metrics.requests_seen for part in parts),
+        services=[] if reloader is None else [IService(reloader)],
     )
     services = Daemon()  # type: ignore[no-untyped-call]
     gate.setServiceParent(services)  # type: ignore[no-untyped-call]
@@ -226,6 +244,23 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         health=part.health,
         children=(IService(part.pool),),
     )
+
+
+def _reloader(
+    shared: _Shared, parts: Sequence[_Part], notifier: Notifier, load: Callable[[], Settings]
+) -> Reloader:
+    endpoints = {part.one.provider.name: part.endpoint for part in parts}
+    reloader = Reloader(
+        shared.reactor,
+        settings=shared.settings,
+        load=load,
+        judge=judge_by_validator(shared.reactor, shared.settings, endpoints),
+        credentials=shared.credentials,
+        health={part.one.provider.name: part.health for part in parts},
+        notifier=notifier,
+    )
+    on_hangup(shared.reactor, lambda: reloader.reload("SIGHUP"))
+    return reloader
 
 
 def _listener(reactor: Any, hub: Hub, description: str) -> IStreamServerEndpoint:

@@ -34,6 +34,8 @@ class KeyFound:
     """For the operator: `environment variable OPENAI_API_KEY`; several that agree are all named."""
 
     warnings: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    """The files that have it."""
 
 
 def find_key(
@@ -51,11 +53,12 @@ def find_key(
     `key_file` is the value of the provider's --key-file, whatever set that. With `repair` white space and a
     scheme around a key are taken off, and an empty one counts as not set.
     """
-    found = []
-    for value, source in _values(environ, key_file, provider, use, read_file):
+    found, files = [], []
+    for value, source, file in _values(environ, key_file, provider, use, read_file):
         bare = _repaired(value) if repair else value.removesuffix(b"\n")
         if bare or not repair:
             found.append((check_shape(bare, source, provider), source))
+            files += [] if file is None else [file]
     if not found:
         return None
     secret, source = found[0]
@@ -66,7 +69,10 @@ def find_key(
                 "Remove the one that is out of date."
             )
     return KeyFound(
-        secret, " and ".join(source for _, source in found), tuple(_warnings(key_file, provider, mode_of))
+        secret,
+        " and ".join(source for _, source in found),
+        tuple(_warnings(key_file, provider, mode_of)),
+        tuple(files),
     )
 
 
@@ -76,15 +82,19 @@ def _repaired(value: bytes) -> bytes:
 
 def _values(
     environ: Mapping[str, str], key_file: str | None, provider: Provider, use: KeyUse, read_file: ReadFile
-) -> Iterator[tuple[bytes, str]]:
+) -> Iterator[tuple[bytes, str, str | None]]:
+    """Each value with its source, and the file that it is from."""
     value = environ.get(use.variable)
     if value is not None:
-        yield os.fsencode(value), f"environment variable {use.variable}"
+        yield os.fsencode(value), f"environment variable {use.variable}", None
     if key_file is not None:
-        yield _read_key_file(key_file, provider, use, read_file), f"file {key_file}"
-    credential = _credential(environ, use, read_file)
-    if credential is not None:
-        yield credential, f"systemd credential {use.credential_name}"
+        yield _read_key_file(key_file, provider, use, read_file), f"file {key_file}", key_file
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if directory:
+        file = join(directory, use.credential_name)
+        credential = _credential(file, use, read_file)
+        if credential is not None:
+            yield credential, f"systemd credential {use.credential_name}", file
 
 
 def _read_key_file(path: str, provider: Provider, use: KeyUse, read_file: ReadFile) -> bytes:
@@ -104,12 +114,9 @@ def _read_key_file(path: str, provider: Provider, use: KeyUse, read_file: ReadFi
         ) from None
 
 
-def _credential(environ: Mapping[str, str], use: KeyUse, read_file: ReadFile) -> bytes | None:
-    directory = environ.get("CREDENTIALS_DIRECTORY")
-    if not directory:
-        return None
+def _credential(file: str, use: KeyUse, read_file: ReadFile) -> bytes | None:
     try:
-        return read_file(join(directory, use.credential_name))
+        return read_file(file)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -26,6 +26,10 @@ class CredentialStore:
         """What is in force for the provider of that name; None where it has no key."""
         return self._current.get(provider)
 
+    def every(self) -> Mapping[str, InForce]:
+        """All that is in force, by provider."""
+        return self._current
+
     def replace(self, in_force: Mapping[str, InForce]) -> None:
         """Puts another set in force."""
         self._current = dict(in_force)

@@ -32,6 +32,9 @@ class Health:
 
     egress_error: AwfError | None = attrs.field(default=None, init=False)
     last_success: float | None = attrs.field(default=None, init=False)
+    refused_reload: str | None = attrs.field(default=None, init=False)
+    """Why the last reload's key was not taken, in one sentence; None when it was. The one before stays."""
+
     is_doubted: bool = attrs.field(default=False, init=False)
     is_draining: bool = attrs.field(default=False, init=False)
     _succeeded_since_check: bool = attrs.field(default=False, init=False)

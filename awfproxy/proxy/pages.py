@@ -76,6 +76,7 @@ class LocalPages:
             },
             "tunnels": attrs.asdict(part.pool.stats()),
             "last_success": _time(health.last_success),
+            "refused_reload": health.refused_reload,
             "requests_seen": part.metrics.requests_seen,
         }
         if reason is not None:

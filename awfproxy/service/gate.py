@@ -90,8 +90,12 @@ class Gate(Service):
         notifier: Notifier,
         drain_deadline: float,
         requests_seen: Callable[[], int],
+        services: Sequence[IService] = (),
     ) -> None:
-        """`closed` are names of providers that are not configured: for the log alone."""
+        """`closed` are names of providers that are not configured: for the log alone.
+
+        `services` need open ports: they are started after the last listener and stopped before the drain.
+        """
         self._reactor = reactor
         self._fronts = tuple(fronts)
         self._closed = tuple(closed)
@@ -99,6 +103,7 @@ class Gate(Service):
         self._notifier = notifier
         self._drain_deadline = drain_deadline
         self._requests_seen = requests_seen
+        self._services = tuple(services)
         self._state = State.CLOSED
         self._opening: Deferred[None] | None = None
         self._watching: list[Deferred[None]] = []
@@ -208,6 +213,8 @@ class Gate(Service):
         self._notifier.ready()
         self._notifier.status(self._state_text())
         self._looking.start(LOOK_INTERVAL, now=False).addErrback(self._task_failed)
+        for service in self._services:
+            service.startService()
         for front in self._fronts:
             watching = Deferred.fromCoroutine(_awaited(front.validator.watch()))
             self._watching.append(watching.addErrback(self._task_failed))
@@ -317,6 +324,8 @@ class Gate(Service):
             self._looking.stop()
         for watching in self._watching:
             watching.cancel()
+        for service in self._services:
+            await maybeDeferred(service.stopService)
         await self._close_ports()
         await _all([self._drain_site(front) for front in self._fronts])
         await self._stop_children()

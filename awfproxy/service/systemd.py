@@ -5,6 +5,7 @@ stops the proxy. The environment is passed in.
 """
 
 import socket
+import time
 from collections.abc import Mapping
 
 import attrs
@@ -23,6 +24,10 @@ class Notifier:
     def status(self, text: str) -> None:
         """One line that `systemctl status` shows."""
         self._send("STATUS=" + " ".join(text.split()))
+
+    def reloading(self) -> None:
+        """A reload has begun; `ready` ends it."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """The drain has begun."""

@@ -1,0 +1,263 @@
+"""Reload: new keys and path rules without a restart, and without a request lost.
+
+SIGHUP, or a change of a file that a key came from, reads all settings again. A new key is judged by the same
+validator as at the start, before anything uses it; then the keys and rules of all providers are put in force
+by one assignment. What is refused is logged and shown in /health, and the old one stays. Anything else that
+has changed needs a restart, and is named.
+"""
+
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from awfproxy.credentials.store import CredentialStore, InForce
+from awfproxy.credentials.verdict import Verdict
+from awfproxy.errors import ConfigError
+from awfproxy.observe.health import Health
+from awfproxy.provider_settings import ProviderSettings
+from awfproxy.service.exit import ExitCode
+from awfproxy.service.probe import KeyProbe
+from awfproxy.service.systemd import Notifier
+from awfproxy.service.validator import Quit, validator_for
+from awfproxy.settings import Settings
+
+LOOK_INTERVAL = 2.0
+"""Seconds between two looks at the key files."""
+
+RETRY_AFTER = 30.0
+"""Seconds after which a key that could not be checked is tried again."""
+
+Marks = Mapping[str, object]
+"""For each file what tells one state of it from another."""
+
+
+@attrs.frozen
+class Judged:
+    """What the validator made of a new key: taken with this verdict, or refused."""
+
+    taken: bool
+    verdict: Verdict | None = None
+    sentence: str = ""
+    """Why it was refused."""
+
+    again: bool = False
+    """It was not the key's fault: another try may take it."""
+
+
+Judge = Callable[[ProviderSettings], Awaitable[Judged]]
+"""Tries a provider's new keys, which nothing uses yet."""
+
+
+def judge_by_validator(
+    clock: IReactorTime, settings: Settings, endpoints: Mapping[str, IStreamClientEndpoint]
+) -> Judge:
+    """The judge of a real process: what the validator would decide at a start; `endpoints` by provider."""
+
+    async def judge(one: ProviderSettings) -> Judged:
+        name = one.provider.name
+        health = Health(lambda: 0.0, True)
+        candidate = CredentialStore({name: InForce(one.keys, one.rules)})
+        probe = KeyProbe(clock, endpoints[name], one.provider, one.access, candidate)
+        decision = await validator_for(clock, settings, one, probe, health).validate()
+        if isinstance(decision, Quit):
+            again = decision.code is not ExitCode.NO_PERMISSION
+            return Judged(taken=False, sentence=decision.sentence, again=again)
+        if not decision.ready:
+            return Judged(taken=False, sentence=health.reason() or "It could not be checked.", again=True)
+        return Judged(taken=True, verdict=health.verdict)
+
+    return judge
+
+
+class Reloader(Service):
+    """Reads settings again when told to or when a key file changes; the gate starts and stops it."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        settings: Settings,
+        load: Callable[[], Settings],
+        judge: Judge,
+        credentials: CredentialStore,
+        health: Mapping[str, Health],
+        notifier: Notifier,
+        counted: Callable[[bool], None] = lambda taken: None,
+        marks: Callable[[Iterable[str]], Marks] | None = None,
+    ) -> None:
+        """`health` by provider; `counted` hears of each reload whether all of it was taken."""
+        self._clock = clock
+        self._settings = settings
+        self._load = load
+        self._judge = judge
+        self._credentials = credentials
+        self._health = health
+        self._notifier = notifier
+        self._counted = counted
+        self._marks = marks or file_marks
+        self._seen: Marks = {}
+        self._running: Deferred[None] | None = None
+        self._asked: str | None = None
+        self._retry_at: float | None = None
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = clock
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._seen = self._marks(key_files(self._settings))
+        self._looking.start(LOOK_INTERVAL, now=False).addErrback(self._failed)
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._looking.running:
+            self._looking.stop()
+        self._asked = None
+        if self._running is not None:
+            self._running.cancel()
+
+    def reload(self, cause: str) -> None:
+        """Begins one, or has the one under way followed by another; before the start it does nothing."""
+        if not self.running:
+            return
+        if self._running is not None:
+            self._asked = cause
+            return
+        self._retry_at = None
+        running = Deferred.fromCoroutine(self._reload(cause)).addErrback(self._failed)
+        running.addCallback(self._ended)
+        if not running.called:
+            self._running = running
+
+    def _ended(self, _: object) -> None:
+        self._running = None
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            self._clock.callLater(0, self.reload, asked)
+
+    def _look(self) -> None:
+        now = self._marks(key_files(self._settings))
+        if now != self._seen:
+            self._seen = now
+            self.reload("a key file has changed")
+        elif self._retry_at is not None and self._clock.seconds() >= self._retry_at:
+            self.reload("the last one could not be checked")
+
+    async def _reload(self, cause: str) -> None:
+        self._log.info("Reloading: {cause}", event="reload", cause=cause)
+        self._notifier.reloading()
+        try:
+            taken = await self._take()
+        finally:
+            self._notifier.ready()
+        self._counted(taken)
+
+    async def _take(self) -> bool:
+        """Judges what is new and puts in force what is good; whether that is all of it."""
+        try:
+            settings = self._load()
+        except ConfigError as error:
+            for health in self._health.values():
+                health.refused_reload = str(error)
+            self._log.error(
+                "Reload refused, all stays as it was: {sentence}", event="reload_refused", sentence=str(error)
+            )
+            return False
+        self._seen = self._marks(key_files(settings))
+        self._say_what_needs_a_restart(settings)
+        served = [one for one in settings.providers if one.provider.name in self._health]
+        judged = [(one, await self._judged(one)) for one in served]
+        in_force = dict(self._credentials.every())
+        for one, result in judged:
+            if result.taken and one.configured:
+                in_force[one.provider.name] = InForce(one.keys, one.rules)
+        self._credentials.replace(in_force)
+        for one, result in judged:
+            self._tell(one, result)
+        if any(result.again for _, result in judged):
+            self._retry_at = self._clock.seconds() + RETRY_AFTER
+        self._log.info(
+            "Reloaded: {providers}",
+            event="reload_complete",
+            providers="; ".join(
+                f"{one.provider.name}: {'in force' if result.taken else 'refused'}" for one, result in judged
+            ),
+        )
+        return all(result.taken for _, result in judged)
+
+    async def _judged(self, one: ProviderSettings) -> Judged:
+        current = self._credentials.current(one.provider.name)
+        if not one.configured:
+            if current is None:
+                return Judged(taken=True)
+            return Judged(taken=False, sentence="There is no key any more. The one before stays in use.")
+        if current is not None and one.keys == current.keys:
+            return Judged(taken=True)
+        return await self._judge(one)
+
+    def _tell(self, one: ProviderSettings, result: Judged) -> None:
+        health = self._health[one.provider.name]
+        health.refused_reload = None if result.taken else result.sentence
+        if result.verdict is not None and result.taken:
+            health.key_checked(result.verdict)
+        if not result.taken:
+            self._log.error(
+                "{provider}: the new key is refused, the one before stays in use: {sentence}",
+                event="reload_refused",
+                provider=one.provider.name,
+                sentence=result.sentence,
+            )
+
+    def _say_what_needs_a_restart(self, settings: Settings) -> None:
+        before = {entry.name: entry.shown for entry in self._settings.entries}
+        after = {entry.name: entry.shown for entry in settings.entries}
+        changed = [
+            name
+            for name in dict.fromkeys([*before, *after])
+            if before.get(name) != after.get(name) and not name.endswith((" key", ": rules"))
+        ]
+        if changed:
+            self._log.warn(
+                "Changed since the start, but only a restart puts it in force: {names}",
+                event="reload_needs_restart",
+                names=", ".join(changed),
+            )
+
+    def _failed(self, failure: Any) -> None:
+        if not failure.check(CancelledError):
+            # Only the type: the text of a library's exception is not ours to vouch for.
+            self._log.error(
+                "A reload failed by itself: {kind}", event="internal_error", kind=failure.type.__name__
+            )
+
+
+def key_files(settings: Settings) -> list[str]:
+    """The files that keys came from."""
+    return [name for one in settings.providers for name in one.key_files]
+
+
+def file_marks(names: Iterable[str]) -> Marks:
+    """By stat and, of a symbolic link, its target: Kubernetes swaps a link to a folder, editors the file."""
+    return {name: _mark(name) for name in names}
+
+
+def _mark(name: str) -> object:
+    try:
+        found = os.stat(name)
+        return os.path.realpath(name), found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    except OSError as error:
+        return error.errno
+
+
+def on_hangup(reactor: Any, heard: Callable[[], None]) -> None:
+    """From now on SIGHUP calls `heard` on the reactor's thread; until then it ends the process."""
+    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(heard))

@@ -1,0 +1,309 @@
+"""Reload: what is good is put in force at once, what is not leaves the one before, and both are said."""
+
+import os
+
+import attrs
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+
+from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.store import CredentialStore
+from awfproxy.credentials.verdict import Accepted
+from awfproxy.errors import ConfigError
+from awfproxy.observe.health import Health
+from awfproxy.provider_settings import ProviderSettings
+from awfproxy.providers import anthropic, openai
+from awfproxy.providers.provider import Asked
+from awfproxy.providers.rules import parse_rules
+from awfproxy.service.reload import LOOK_INTERVAL, RETRY_AFTER, Judged, Reloader, file_marks, key_files
+from awfproxy.settings import Entry, Settings, in_force
+
+GOOD = Judged(taken=True, verdict=Accepted())
+
+
+def one(provider, key, **more):
+    keys = (None if key is None else Secret(key),)
+    return ProviderSettings(provider, provider.access(Asked()), ("tcp:0",), keys, **more)
+
+
+def settings(*providers, entries=()):
+    return Settings(providers, None, entries=entries)
+
+
+class World:
+    """A reloader whose settings, judge and files are given by the test."""
+
+    def __init__(self, *providers):
+        self.now = settings(*(providers or (one(openai.PROVIDER, b"old"), one(anthropic.PROVIDER, b"old"))))
+        self.clock = Clock()
+        self.store = CredentialStore(in_force(self.now))
+        self.health = {each.provider.name: Health(lambda: 7.0, True) for each in self.now.providers}
+        self.verdicts, self.judged = {}, []
+        self.files, self.told, self.counts, self.events = {}, [], [], []
+        self.reloader = Reloader(
+            self.clock,
+            settings=self.now,
+            load=self.load,
+            judge=self.judge,
+            credentials=self.store,
+            health=self.health,
+            notifier=self,
+            counted=self.counts.append,
+            marks=lambda names: dict(self.files),
+        )
+        self.reloader.startService()
+
+    def load(self):
+        if isinstance(self.now, Exception):
+            raise self.now
+        return self.now
+
+    def judge(self, candidate):
+        self.judged.append(candidate.provider.name)
+        result = self.verdicts.get(candidate.provider.name, GOOD)
+        return result if isinstance(result, Deferred) else succeed(result)
+
+    def reloading(self):
+        self.told.append("RELOADING")
+
+    def ready(self):
+        self.told.append("READY")
+
+    def key(self, name):
+        return self.store.current(name).keys[0].reveal()
+
+    def logged(self, event):
+        return [each for each in self.events if each.get("event") == event]
+
+
+@pytest.fixture
+def world():
+    made = World()
+    globalLogPublisher.addObserver(made.events.append)
+    yield made
+    globalLogPublisher.removeObserver(made.events.append)
+    made.reloader.stopService()
+    assert not made.clock.getDelayedCalls()
+
+
+def test_new_key_is_judged_and_put_in_force(world):
+    world.now = settings(one(openai.PROVIDER, b"new"), one(anthropic.PROVIDER, b"old"))
+    world.reloader.reload("SIGHUP")
+    assert (world.key("openai"), world.key("anthropic")) == (b"new", b"old")
+    assert world.judged == ["openai"]
+    assert world.health["openai"].verdict == Accepted()
+    assert world.health["openai"].refused_reload is None
+    assert world.told == ["RELOADING", "READY"]
+    assert world.counts == [True]
+    assert [event["cause"] for event in world.logged("reload")] == ["SIGHUP"]
+
+
+def test_key_is_not_used_while_it_is_judged(world):
+    world.verdicts["openai"] = Deferred()
+    world.now = settings(one(openai.PROVIDER, b"new"))
+    world.reloader.reload("SIGHUP")
+    assert world.key("openai") == b"old"
+    world.verdicts["openai"].callback(GOOD)
+    assert world.key("openai") == b"new"
+
+
+def test_refused_key_leaves_the_one_before_and_is_said(world):
+    world.verdicts["openai"] = Judged(taken=False, sentence="OpenAI rejects the key.")
+    world.now = settings(one(openai.PROVIDER, b"bad"), one(anthropic.PROVIDER, b"new"))
+    world.reloader.reload("SIGHUP")
+    assert (world.key("openai"), world.key("anthropic")) == (b"old", b"new")
+    assert world.health["openai"].refused_reload == "OpenAI rejects the key."
+    assert world.health["openai"].verdict is None
+    assert world.health["anthropic"].refused_reload is None
+    (event,) = world.logged("reload_refused")
+    assert (event["provider"], event["sentence"]) == ("openai", "OpenAI rejects the key.")
+    assert world.counts == [False]
+
+
+def test_next_good_reload_takes_the_refusal_back(world):
+    world.verdicts["openai"] = Judged(taken=False, sentence="no")
+    world.now = settings(one(openai.PROVIDER, b"bad"))
+    world.reloader.reload("SIGHUP")
+    world.verdicts.clear()
+    world.now = settings(one(openai.PROVIDER, b"new"))
+    world.reloader.reload("SIGHUP")
+    assert world.health["openai"].refused_reload is None
+    assert world.key("openai") == b"new"
+
+
+def test_settings_that_cannot_be_used_change_nothing(world):
+    world.now = ConfigError("The OpenAI key (file /k) is set but empty.")
+    world.reloader.reload("SIGHUP")
+    assert world.key("openai") == b"old"
+    assert all("empty" in health.refused_reload for health in world.health.values())
+    assert world.told == ["RELOADING", "READY"]
+    assert world.counts == [False]
+
+
+def test_key_that_is_gone_leaves_the_one_before(world):
+    world.now = settings(one(openai.PROVIDER, None), one(anthropic.PROVIDER, b"old"))
+    world.reloader.reload("SIGHUP")
+    assert world.key("openai") == b"old"
+    assert "no key any more" in world.health["openai"].refused_reload
+
+
+def test_provider_whose_port_is_open_without_a_key_gets_one():
+    world = World(one(openai.PROVIDER, b"old"), one(anthropic.PROVIDER, None))
+    assert world.store.current("anthropic") is None
+    world.reloader.reload("SIGHUP")
+    assert world.store.current("anthropic") is None
+    world.now = settings(one(openai.PROVIDER, b"old"), one(anthropic.PROVIDER, b"new"))
+    world.reloader.reload("SIGHUP")
+    assert world.key("anthropic") == b"new"
+    assert world.judged == ["anthropic"]
+    world.reloader.stopService()
+
+
+def test_rules_are_taken_without_asking_the_provider(world):
+    rules = parse_rules(["deny * /v1/files/**"], "the file")
+    world.now = settings(attrs.evolve(one(openai.PROVIDER, b"old"), rules=rules))
+    world.reloader.reload("SIGHUP")
+    assert world.store.current("openai").rules == rules
+    assert world.judged == []
+
+
+def test_request_sees_the_old_set_or_the_new_one(world):
+    before = world.store.current("openai")
+    world.now = settings(one(openai.PROVIDER, b"new"))
+    world.reloader.reload("SIGHUP")
+    assert before.keys[0].reveal() == b"old"
+
+
+def test_what_only_a_restart_changes_is_named(world):
+    world.now = settings(
+        one(openai.PROVIDER, b"new"),
+        entries=(Entry("port", "10009", "file"), Entry("OpenAI key", "set, 3 characters", "file")),
+    )
+    world.reloader.reload("SIGHUP")
+    (event,) = world.logged("reload_needs_restart")
+    assert event["names"] == "port"
+
+
+def test_reload_asked_for_during_another_follows_it(world):
+    world.verdicts["openai"] = Deferred()
+    world.now = settings(one(openai.PROVIDER, b"first"))
+    world.reloader.reload("SIGHUP")
+    world.now = settings(one(openai.PROVIDER, b"second"))
+    world.reloader.reload("SIGHUP")
+    world.reloader.reload("SIGHUP")
+    judging, world.verdicts["openai"] = world.verdicts["openai"], GOOD
+    judging.callback(GOOD)
+    assert world.key("openai") == b"first"
+    world.clock.advance(0)
+    assert world.key("openai") == b"second"
+    assert len(world.logged("reload")) == 2
+
+
+def test_changed_file_is_noticed_and_an_unchanged_one_is_not(world):
+    world.clock.pump([LOOK_INTERVAL] * 3)
+    assert world.logged("reload") == []
+    world.files["/k"] = 2
+    world.now = settings(one(openai.PROVIDER, b"new"))
+    world.clock.advance(LOOK_INTERVAL)
+    assert world.key("openai") == b"new"
+    world.clock.pump([LOOK_INTERVAL] * 3)
+    assert len(world.logged("reload")) == 1
+
+
+def test_key_that_could_not_be_checked_is_tried_again(world):
+    world.verdicts["openai"] = Judged(taken=False, sentence="The egress proxy cannot be reached.", again=True)
+    world.now = settings(one(openai.PROVIDER, b"new"))
+    world.reloader.reload("SIGHUP")
+    world.clock.pump([LOOK_INTERVAL] * int(RETRY_AFTER / LOOK_INTERVAL - 1))
+    assert world.judged == ["openai"]
+    world.verdicts.clear()
+    world.clock.pump([LOOK_INTERVAL] * 2)
+    assert world.key("openai") == b"new"
+    assert world.judged == ["openai", "openai"]
+
+
+def test_rejected_key_is_not_tried_again_by_itself(world):
+    world.verdicts["openai"] = Judged(taken=False, sentence="no")
+    world.now = settings(one(openai.PROVIDER, b"bad"))
+    world.reloader.reload("SIGHUP")
+    world.clock.pump([LOOK_INTERVAL] * 60)
+    assert world.judged == ["openai"]
+
+
+def test_judge_that_fails_by_itself_changes_nothing_and_quotes_nothing(world, canary):
+    world.verdicts["openai"] = Deferred()
+    world.now = settings(one(openai.PROVIDER, b"new"))
+    world.reloader.reload("SIGHUP")
+    world.verdicts["openai"].errback(RuntimeError(canary))
+    assert world.key("openai") == b"old"
+    (event,) = world.logged("internal_error")
+    assert canary not in str(event)
+    world.verdicts.clear()
+    world.reloader.reload("SIGHUP")
+    assert world.key("openai") == b"new"
+
+
+def test_stop_ends_the_judging(world):
+    cancelled = []
+    world.verdicts["openai"] = Deferred(lambda _: cancelled.append(True))
+    world.now = settings(one(openai.PROVIDER, b"new"))
+    world.reloader.reload("SIGHUP")
+    world.reloader.stopService()
+    assert cancelled == [True]
+    assert world.key("openai") == b"old"
+    assert world.logged("internal_error") == []
+
+
+def test_before_the_start_and_after_the_end_nothing_is_reloaded(world):
+    world.reloader.stopService()
+    world.now = settings(one(openai.PROVIDER, b"new"))
+    world.reloader.reload("SIGHUP")
+    assert world.key("openai") == b"old"
+
+
+# --- files -----------------------------------------------------------------------------------------
+
+
+def test_all_files_that_keys_came_from_are_watched():
+    made = settings(
+        one(openai.PROVIDER, b"k", key_files=("/a", "/run/credentials/openai_api_key")),
+        one(anthropic.PROVIDER, b"k", key_files=("/b",)),
+    )
+    assert key_files(made) == ["/a", "/run/credentials/openai_api_key", "/b"]
+
+
+def test_every_way_to_change_a_file_is_seen(tmp_path):
+    """Written in place, replaced with the same size and time, gone, and a link swapped as Kubernetes does."""
+    file = tmp_path / "key"
+    name = str(file)
+    seen = [file_marks([name])]
+
+    def changed():
+        seen.append(file_marks([name]))
+        return seen[-1] != seen[-2]
+
+    file.write_text("first")
+    os.utime(file, ns=(0, 0))
+    assert changed()
+    assert not changed()
+    os.utime(file, ns=(0, 1))
+    assert changed()
+    other = tmp_path / "other"
+    other.write_text("later")
+    os.utime(other, ns=(0, 1))
+    other.rename(file)
+    assert changed()
+    file.unlink()
+    assert changed()
+    for each in "..1", "..2":
+        (tmp_path / each).mkdir()
+        (tmp_path / each / "key").write_text("first")
+        os.utime(tmp_path / each / "key", ns=(0, 1))
+    (tmp_path / "data").symlink_to("..1")
+    file.symlink_to("data/key")
+    assert changed()
+    (tmp_path / "swap").symlink_to("..2")
+    (tmp_path / "swap").rename(tmp_path / "data")
+    assert changed()
