@@ -64,6 +64,7 @@ KEY = "The key"
 STARTING = "Starting up"
 DEADLINES = "Deadlines, in seconds"
 POOL = "Connections to the provider"
+WEBSOCKET = "WebSocket"
 REST = "Logs and configuration"
 
 
@@ -218,6 +219,32 @@ OPTIONS: tuple[Option, ...] = (
         "None is used for a new request after this.",
         POOL,
         "600",
+        syntax.seconds(),
+        numeric=True,
+    ),
+    Option(
+        "websocket",
+        "HOW",
+        "tunnel, or refuse: answered 426, on which clients fall back to HTTP.",
+        WEBSOCKET,
+        "tunnel",
+        syntax.choice(("tunnel", "refuse")),
+    ),
+    Option(
+        "websocket-idle-deadline",
+        "SECONDS",
+        "One may stay without a byte in either direction.",
+        WEBSOCKET,
+        "1800",
+        syntax.seconds(),
+        numeric=True,
+    ),
+    Option(
+        "websocket-lifetime",
+        "SECONDS",
+        "One is ended after this, whatever it does.",
+        WEBSOCKET,
+        "86400",
         syntax.seconds(),
         numeric=True,
     ),

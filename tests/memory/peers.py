@@ -30,7 +30,7 @@ from awfproxy.proxy.exchange import Forwarding
 from awfproxy.proxy.pages import LocalPages
 from awfproxy.proxy.resource import ReverseProxyResource
 from awfproxy.proxy.site import ProxySite
-from awfproxy.settings import Deadlines, PoolLimits
+from awfproxy.settings import Deadlines, PoolLimits, WebSocketLimits
 from awfproxy.upstream.pool import Pool
 from awfproxy.wire.target import Origin
 
@@ -317,6 +317,8 @@ class House:
         max_connections=100,
         resource=None,
         local_pages="",
+        websocket=True,
+        websocket_limits=None,
     ):
         self.loop = Loop()
         self.sweep = Sweep(self.loop)
@@ -335,6 +337,7 @@ class House:
             credentials=CredentialStore(keys),
             pool=self.pool,
             deadlines=self.deadlines,
+            websocket_limits=websocket_limits or WebSocketLimits(),
             health=self.health,
             log=AccessLog("openai", self.metrics),
         )
@@ -347,6 +350,7 @@ class House:
             provider=OPENAI,
             origin=origin,
             deadlines=self.deadlines,
+            websocket=websocket,
             access_log=self.forwarding.log,
             max_connections=max_connections,
         )
@@ -405,6 +409,24 @@ def get(target=b"/v1/models", *fields, version=b"1.1", method=b"GET"):
     """A request without a body."""
     lines = [b"%b %b HTTP/%b" % (method, target, version), b"Host: localhost:10000", *fields]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def handshake(target=b"/v1/responses", *fields):
+    """A request to become a WebSocket (RFC 6455 1.2)."""
+    return get(
+        target,
+        b"Connection: keep-alive, Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        b"Sec-WebSocket-Version: 13",
+        *fields,
+    )
+
+
+SWITCHED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
 
 
 def post(length, content=b"", *fields):
