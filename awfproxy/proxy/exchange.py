@@ -153,6 +153,8 @@ class Exchange:
         """Begins, with as much of the request's content as came with its head."""
         shared = self._forwarding
         shared.log.begun()
+        if self._client.websocket:
+            shared.log.websocket_begun(self._client.record)
         key = shared.credentials.current(shared.provider.name)
         if key is None:
             self._refuse(CredentialMissing(), Outcome.REFUSED)

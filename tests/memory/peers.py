@@ -355,10 +355,12 @@ class House:
             max_connections=max_connections,
         )
         self.pool.startService()
-        self.lines, self._wires = [], []
+        self.lines, self._wires, self.events = [], [], []
         globalLogPublisher.addObserver(self._observe)
 
     def _observe(self, event):
+        if event.get("event", "").startswith("websocket_upgrade_"):
+            self.events.append(event["event"].removeprefix("websocket_upgrade_"))
         if event.get("event") == "request_complete":
             self.lines.append(event["line"].values)
 

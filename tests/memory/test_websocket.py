@@ -602,3 +602,32 @@ def test_a_tunnel_that_begins_during_a_drain_is_drained_too(house):
     client.finish()
     assert house.outcomes == ["drained"]
     assert done == [None]
+
+
+# --- events -------------------------------------------------------------------------------------------
+
+
+def test_a_granted_handshake_has_its_events(joined):
+    house, client, origin = joined
+    assert house.events == ["start"]
+    client.finish()
+    origin.finish()
+    assert house.events == ["start", "complete"]
+
+
+def test_a_failed_and_a_rejected_one_have_theirs(house, build):
+    client = house.client()
+    client.deliver(handshake())
+    for _ in range(2):  # the second is the retry
+        house.origins[-1].reset()
+    assert house.events == ["start", "failed"]
+    other = build(websocket=False)
+    other.client().deliver(handshake())
+    assert other.events == ["rejected"]
+
+
+def test_other_requests_have_none(house):
+    client = house.client()
+    client.deliver(get(b"/v1/models", b"Connection: Upgrade", b"Upgrade: h2c"))
+    house.origin.deliver(answer())
+    assert house.events == []
