@@ -8,7 +8,7 @@ import re
 import attrs
 
 from awfproxy.errors import BadHost, BadWebSocketHandshake, MethodNotAllowed, WebSocketUnsupported
-from awfproxy.wire.framing import NO_BODY, Framing, request_framing
+from awfproxy.wire.framing import Framing, request_framing
 from awfproxy.wire.message import RequestHead
 from awfproxy.wire.target import Origin, origin_form
 
@@ -42,17 +42,17 @@ def admit(head: RequestHead, origin: Origin, own_port: int | None, websocket: bo
     if asks:
         if not websocket:
             raise WebSocketUnsupported()
-        _check_handshake(head, framing)
+        _check_handshake(head)
     if target is not head.target:
         head = attrs.evolve(head, target=target)
     return Admitted(head, framing, asks)
 
 
-def _check_handshake(head: RequestHead, framing: Framing) -> None:
-    """RFC 6455 4.2.1, but for the values that are between client and origin."""
+def _check_handshake(head: RequestHead) -> None:
+    """RFC 6455 4.2.1, but for what is between client and origin; and no body, not even an empty one."""
     if head.method != b"GET" or head.version != b"1.1":
         raise BadWebSocketHandshake("not GET over HTTP/1.1")
-    if framing is not NO_BODY:
+    if head.values(b"content-length") or head.values(b"transfer-encoding"):
         raise BadWebSocketHandshake("a body")
     if b"upgrade" not in head.tokens(b"connection"):
         raise BadWebSocketHandshake("Connection does not name Upgrade")

@@ -251,9 +251,13 @@ def _id(mark: str) -> tuple[bytes, bytes]:
 
 
 def _line(daemon: Daemon, mark: str) -> dict[str, object]:
-    line = json.loads(daemon.wait_for_output(mark))
-    assert isinstance(line, dict)
-    return line
+    def line() -> dict[str, object]:
+        lines = [json.loads(line) for line in daemon.output().splitlines() if mark in line]
+        return next((line for line in lines if line["event"] == "request_complete"), {})
+
+    found = poll(line)
+    assert isinstance(found, dict)
+    return found
 
 
 @pytest.mark.parametrize("stage", ["part of the head", "before the 101", "after the 101", "amid a message"])

@@ -266,16 +266,6 @@ def test_a_101_nobody_asked_for_is_a_502(house, fields):
     assert house.origin.aborted
 
 
-def test_a_tunnel_that_served_a_request_before_does_not_remember_the_upgrade(house):
-    client = house.client()
-    client.deliver(get())
-    house.origin.deliver(answer())
-    client.deliver(handshake())
-    house.origin.deliver(SWITCHED)
-    assert b" 101 " in client.received
-    assert house.line["tunnel"] == "new"
-
-
 # --- the connection it uses ---------------------------------------------------------------------------
 
 

@@ -203,6 +203,7 @@ def test_where_websocket_is_refused_it_is_426(lines: tuple[bytes, ...], more: tu
         handshake(*ASKS, KEY, VERSION, start=b"HEAD / HTTP/1.1"),
         handshake(*ASKS, KEY, VERSION, start=b"GET / HTTP/1.0"),
         handshake(*ASKS, KEY, VERSION, b"Content-Length: 5"),
+        handshake(*ASKS, KEY, VERSION, b"Content-Length: 0"),
         handshake(*ASKS, KEY, VERSION, b"Transfer-Encoding: chunked"),
         handshake(b"Upgrade: websocket", KEY, VERSION),
         handshake(b"Upgrade: websocket", b"Connection: keep-alive", KEY, VERSION),
