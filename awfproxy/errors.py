@@ -124,6 +124,16 @@ class RequestBodyTimeout(ClientError):
     fix = "Keep sending; --body-deadline sets how long a pause may be."
 
 
+class BadWebSocketHandshake(ClientError):
+    status = 400
+    code = "bad_websocket_handshake"
+    sentence = "The WebSocket handshake is not one that can be forwarded."
+    fix = (
+        "Send GET over HTTP/1.1 without a body, with Connection: Upgrade, one Sec-WebSocket-Key and "
+        "Sec-WebSocket-Version."
+    )
+
+
 class TargetTooLong(ClientError):
     status = 414
     code = "target_too_long"
@@ -363,7 +373,7 @@ class OriginMalformed(OriginError):
 class OriginUnexpectedUpgrade(OriginError):
     status = 502
     code = "origin_unexpected_upgrade"
-    sentence = "The provider switched protocols without being asked."
+    sentence = "The provider switched to a protocol that was not asked for."
     fix = "Check that --target names an HTTP API."
 
 

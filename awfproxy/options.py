@@ -59,6 +59,7 @@ STARTING = "Starting up"
 EACH = "Each provider"
 DEADLINES = "Deadlines, in seconds"
 POOL = "Connections to the provider"
+WEBSOCKET = "WebSocket"
 REST = "Logs and configuration"
 
 
@@ -116,6 +117,14 @@ PROVIDER_SETTINGS: tuple[Option, ...] = (
         EACH,
         None,
         syntax.auth_field,
+    ),
+    Option(
+        "websocket",
+        "HOW",
+        "WebSocket: tunnel, or refuse, which is answered 426, on which clients fall back to HTTP.",
+        EACH,
+        "tunnel",
+        syntax.choice(("tunnel", "refuse")),
     ),
 )
 """Settings that every provider has: options by these names for OpenAI, `--anthropic-port` for another."""
@@ -246,6 +255,24 @@ OPTIONS: tuple[Option, ...] = (
         "None is used for a new request after this.",
         POOL,
         "600",
+        syntax.seconds(),
+        numeric=True,
+    ),
+    Option(
+        "websocket-idle-deadline",
+        "SECONDS",
+        "One may stay without a byte in either direction.",
+        WEBSOCKET,
+        "1800",
+        syntax.seconds(),
+        numeric=True,
+    ),
+    Option(
+        "websocket-lifetime",
+        "SECONDS",
+        "One is ended after this, whatever it does.",
+        WEBSOCKET,
+        "86400",
         syntax.seconds(),
         numeric=True,
     ),

@@ -33,6 +33,9 @@ class ProviderSettings:
     """The files that the keys came from."""
 
     rules: Rules = NO_RULES
+    websocket: bool = True
+    """Whether clients may ask for one."""
+
     warnings: tuple[str, ...] = ()
 
     @property
@@ -76,6 +79,7 @@ def provider_settings(
         key_sources=tuple("" if key is None else key.source for key in found),
         key_files=tuple(name for key in found if key is not None for name in key.files),
         rules=given.rules.get(provider.name, access.rules),
+        websocket=setting("websocket").value == "tunnel",
         warnings=tuple(_warnings(provider, given, access, found)),
     )
 

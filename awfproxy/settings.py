@@ -51,6 +51,14 @@ class Deadlines:
 
 
 @attrs.frozen
+class WebSocketLimits:
+    """Seconds: without a byte in either direction, and in all."""
+
+    idle: float = 1800.0
+    lifetime: float = 86400.0
+
+
+@attrs.frozen
 class PoolLimits:
     maximum: int = 1024
     opening: int = 32
@@ -89,6 +97,7 @@ class Settings:
     startup_deadline: float = 60.0
     deadlines: Deadlines = Deadlines()
     pool: PoolLimits = PoolLimits()
+    websocket_limits: WebSocketLimits = WebSocketLimits()
     max_connections: int = 2048
     local_pages: str | None = ""
     """The prefix of /health and the others; None where they are off."""
@@ -137,6 +146,9 @@ def load(
             **{field.name: given[f"{field.name}-deadline"].value for field in attrs.fields(Deadlines)}
         ),
         pool=_pool(given),
+        websocket_limits=WebSocketLimits(
+            idle=given["websocket-idle-deadline"].value, lifetime=given["websocket-lifetime"].value
+        ),
         max_connections=given["max-connections"].value,
         local_pages=given["local-pages"].value,
         log_format=given["log-format"].value,

@@ -220,6 +220,7 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         credentials=shared.credentials,
         pool=part.pool,
         deadlines=settings.deadlines,
+        websocket_limits=settings.websocket_limits,
         health=part.health,
         log=AccessLog(provider.name, part.metrics, shared.writer.access),
     )
@@ -230,6 +231,7 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         provider=provider,
         origin=access.origin,
         deadlines=settings.deadlines,
+        websocket=one.websocket,
         access_log=forwarding.log,
         max_connections=settings.max_connections,
     )

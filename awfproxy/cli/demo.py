@@ -96,7 +96,8 @@ def _run(reactor: Any, line: CommandLine, environ: Mapping[str, str]) -> None:
     with TemporaryDirectory(prefix="awfproxy-demo-") as directory:
         authority = Path(directory, "ca.pem")
         authority.write_bytes(identity.authority)
-        seen = environment(environ, key, str(authority))
+        # The stand-in speaks HTTP alone; on a 426 clients fall back at once.
+        seen = {"AWFPROXY_WEBSOCKET": "refuse", **environment(environ, key, str(authority))}
         settings = load(values, seen, read_file, mode_of)
         json_only = settings.log_format == "json"
         words = sys.stderr if json_only else sys.stdout

@@ -56,6 +56,7 @@ _CHUNKED_FIELD = field(b"Transfer-Encoding", b"chunked")
 _NOT_RELAYED = frozenset(HOP_BY_HOP) | {b"awfproxy-request-id", b"awfproxy-error"}
 _NOT_IN_INTERIM = _NOT_RELAYED | {b"content-length"}
 _NOT_IN_TRAILER = _NOT_IN_INTERIM | {b"trailer"}
+_UPGRADE = (field(b"Connection", b"Upgrade"), field(b"Upgrade", b"websocket"))
 
 
 class _Kind(Enum):
@@ -158,6 +159,11 @@ def _with_defaults(fields: list[Field], injected: list[Field], defaults: Added) 
     return [*kept, *missing.values()]
 
 
+def as_handshake(head: RequestHead) -> RequestHead:
+    """A prepared request that asks for a WebSocket: the two fields for one hop are ours, on this hop too."""
+    return RequestHead(head.method, head.target, head.version, head.fields + _UPGRADE)
+
+
 def prepare_trailers(trailers: Fields, access: Access) -> Fields:
     """A request's trailers without what must not be there: a server may merge them into the head."""
     if not trailers:
@@ -217,6 +223,13 @@ def prepare_interim(head: ResponseHead) -> ResponseHead:
     removed = _NOT_IN_INTERIM.union(nominated)
     fields = tuple(item for item in head.fields if item[0] not in removed)
     return ResponseHead(b"1.1", head.status, head.reason, fields)
+
+
+def prepare_switch(head: ResponseHead, request_id: bytes) -> ResponseHead:
+    """The 101 to send to the client: an interim one with our id, and our two fields for one hop."""
+    fields = prepare_interim(head).fields
+    own = (b"awfproxy-request-id", b"awfproxy-request-id", request_id)
+    return ResponseHead(b"1.1", head.status, head.reason, (*fields, own, *_UPGRADE))
 
 
 def prepare_response_trailers(trailers: Fields) -> Fields:

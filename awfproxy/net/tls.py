@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.internet import error
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IProtocol, ITransport
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, ITransport
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -88,6 +88,10 @@ class TlsConnection(Protocol):
     HANDSHAKE -> OPEN -> CLOSED. `ready` fires with `inner` at OPEN, or errs with a `TlsFailed`; `inner`
     hears nothing before OPEN. After OPEN, `inner.connectionLost` gets ConnectionDone only when the origin
     said so (close_notify): anything else is ConnectionLost, so that a cut can be told from an end.
+
+    The two directions end apart where `inner` is an IHalfCloseableProtocol: its `readConnectionLost` is the
+    origin's close_notify, `loseWriteConnection` is ours. The byte stream below stays open both ways, since
+    egress proxies end a tunnel at the first FIN.
     """
 
     def __init__(self, options: ClientTls, inner: IProtocol) -> None:
@@ -100,6 +104,7 @@ class TlsConnection(Protocol):
         )
         self._failed: TlsFailed | None = None
         self._ended = self._session_kept = self._writable = False
+        self._decrypting = self._end_after = False
         self.ready: Deferred[IProtocol] = Deferred(lambda _: self._give_up())
 
     # --- towards the byte stream -----------------------------------------------------------------
@@ -108,6 +113,8 @@ class TlsConnection(Protocol):
         self._handshake()
 
     def dataReceived(self, data: bytes) -> None:
+        if self._ended:
+            return
         self._incoming.write(data)
         if self._state is _State.OPEN:
             self._decrypt()
@@ -155,6 +162,7 @@ class TlsConnection(Protocol):
         pending, incoming = self._tls.pending, self._incoming
         view, filled = self._options.buffer, 0
         room = len(view) - _RECORD
+        self._decrypting = True
         try:
             while incoming.pending or pending():
                 octets = read(_RECORD, view[filled:])
@@ -175,12 +183,19 @@ class TlsConnection(Protocol):
                 self._deliver(bytes(view[:filled]))
             self._lower.abortConnection()
             return
+        finally:
+            self._decrypting = False
         if filled:
             self._deliver(bytes(view[:filled]))
+        if self._end_after:
+            self._say_end()
         if self._outgoing.pending:
             self._flush()
         if self._ended and self._state is _State.OPEN:
-            self.loseConnection()
+            if IHalfCloseableProtocol.providedBy(self._inner):
+                self._inner.readConnectionLost()
+            else:
+                self.loseConnection()
 
     def _deliver(self, data: bytes) -> None:
         if not self._session_kept:
@@ -219,13 +234,31 @@ class TlsConnection(Protocol):
     def writeSequence(self, data: Any) -> None:
         self.write(b"".join(data))
 
-    def loseConnection(self) -> None:
+    def loseWriteConnection(self) -> None:
+        """Our close_notify, after what is written; the origin may go on."""
         if self._writable:
             self._writable = False
-            with suppress(ssl.SSLError):  # our close_notify is written; the origin's is not waited for
-                self._tls.unwrap()
-            self._flush()
+            if self._decrypting:
+                self._end_after = True
+            else:
+                self._say_end()
+
+    def loseConnection(self) -> None:
+        if self._writable or self._end_after:
+            self._writable = False
+            self._say_end()
         self._lower.loseConnection()
+
+    def _say_end(self) -> None:
+        """Writes our close_notify; the origin's is not waited for.
+
+        With unread content at hand OpenSSL would not only write but fail, and never read again: so not from
+        inside `_decrypt`, unless nothing is to be read any more.
+        """
+        self._end_after = False
+        with suppress(ssl.SSLError):
+            self._tls.unwrap()
+        self._flush()
 
     def abortConnection(self) -> None:
         self._writable = False

@@ -10,6 +10,7 @@ own; bytes leave in the order of the writes; what is queued is copied, what was 
 """
 
 import os
+import select
 import socket
 import struct
 from collections import deque
@@ -46,6 +47,13 @@ def address(family: int, name: Any) -> IAddress:
     if family == socket.AF_INET6:
         return IPv6Address("TCP", *name)
     return UNIXAddress(name or None)
+
+
+def seen_ending(handle: Any) -> int:
+    """What the kernel knows of that socket's end, whether or not anybody reads: POLLHUP, POLLERR, or 0."""
+    poll = select.poll()
+    poll.register(handle, 0)
+    return next((events for _, events in poll.poll(0)), 0)
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer, IReadDescriptor, IWriteDescriptor)

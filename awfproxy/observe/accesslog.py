@@ -10,7 +10,7 @@ from enum import Enum
 import attrs
 from twisted.logger import Logger, LogLevel
 
-from awfproxy.errors import AwfError
+from awfproxy.errors import AwfError, BadWebSocketHandshake, WebSocketUnsupported
 from awfproxy.observe.metrics import Metrics
 from awfproxy.wire.target import path_of
 
@@ -53,7 +53,16 @@ class AccessRecord:
     reused: bool | None = None
     provider_request_id: bytes = b""
     error: type[AwfError] | None = None
+    websocket: bool = False
+    """A handshake that was forwarded, or would have been."""
 
+
+_WEBSOCKET_ENDS = {
+    Outcome.REFUSED: "rejected",
+    Outcome.UPSTREAM_FAILED: "failed",
+    Outcome.UPSTREAM_TRUNCATED: "failed",
+    Outcome.TIMED_OUT: "failed",
+}
 
 _NAMES = (
     "request_id",
@@ -133,12 +142,19 @@ class AccessLog:
         """An exchange has begun: `ended` will come for it, once."""
         self._metrics.begun()
 
+    def websocket_begun(self, record: AccessRecord) -> None:
+        """The exchange is a WebSocket's handshake: beside its line there are events of its own."""
+        record.websocket = True
+        self._websocket(record, "start", None)
+
     def ended(self, record: AccessRecord, outcome: Outcome, now: float, detail: str = "") -> None:
         """The one line, and the counters."""
         duration = round((now - record.started) * 1000, 2)
         failed = record.status >= 500 or outcome in (Outcome.UPSTREAM_FAILED, Outcome.UPSTREAM_TRUNCATED)
         self._metrics.ended(failed, duration)
         error = record.error
+        if record.websocket or error is BadWebSocketHandshake or error is WebSocketUnsupported:
+            self._websocket(record, _WEBSOCKET_ENDS.get(outcome, "complete"), duration)
         self._write(AccessLine(self._provider, record, outcome, duration))
         if error is not None and error.status >= 500:
             _log.warn(
@@ -152,6 +168,19 @@ class AccessLog:
                 fix=error.fix,
                 detail=detail or error.code,
             )
+
+
+    def _websocket(self, record: AccessRecord, what: str, duration: float | None) -> None:
+        _log.info(
+            "{request_id}: WebSocket {what}",
+            event=f"websocket_upgrade_{what}",
+            what=what,
+            request_id=printable(record.request_id),
+            provider=self._provider,
+            path=printable(path_of(record.target))[:_MAX_PATH],
+            status=record.status,
+            duration_ms=duration,
+        )
 
 
 def _milliseconds(since: float, until: float | None) -> float | None:

@@ -7,12 +7,13 @@ import re
 
 import attrs
 
-from awfproxy.errors import BadHost, MethodNotAllowed, WebSocketUnsupported
+from awfproxy.errors import BadHost, BadWebSocketHandshake, MethodNotAllowed, WebSocketUnsupported
 from awfproxy.wire.framing import Framing, request_framing
 from awfproxy.wire.message import RequestHead
 from awfproxy.wire.target import Origin, origin_form
 
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
+_REQUEST_ID = re.compile(rb"[\w.-]{1,128}")
 # RFC 9110 7.2: uri-host [":" port]; checked for form only, since the origin comes from configuration.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+(%[0-9A-Za-z._~-]+)?\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(:[0-9]*)?")
 
@@ -23,20 +24,43 @@ class Admitted:
 
     head: RequestHead
     framing: Framing
+    websocket: bool = False
+    """It asks to become a WebSocket."""
 
 
-def admit(head: RequestHead, origin: Origin, own_port: int | None) -> Admitted:
-    """The request in the form in which it is forwarded; raises the `ClientError` that refuses it."""
+def admit(head: RequestHead, origin: Origin, own_port: int | None, websocket: bool = True) -> Admitted:
+    """The request in the form in which it is forwarded; raises the `ClientError` that refuses it.
+
+    `websocket`: whether that upgrade is allowed here. All others are ignored (RFC 9110 7.8).
+    """
     framing = request_framing(head)
     if head.method in _REFUSED_METHODS:
         raise MethodNotAllowed(head.method.decode("ascii"))
     _check_host(head)
     target = origin_form(head.target, origin, own_port)
-    if b"websocket" in head.tokens(b"upgrade"):
-        raise WebSocketUnsupported()
+    asks = b"websocket" in head.tokens(b"upgrade")
+    if asks:
+        if not websocket:
+            raise WebSocketUnsupported()
+        _check_handshake(head)
     if target is not head.target:
         head = attrs.evolve(head, target=target)
-    return Admitted(head, framing)
+    return Admitted(head, framing, asks)
+
+
+def _check_handshake(head: RequestHead) -> None:
+    """RFC 6455 4.2.1, but for what is between client and origin; and no body, not even an empty one."""
+    if head.method != b"GET" or head.version != b"1.1":
+        raise BadWebSocketHandshake("not GET over HTTP/1.1")
+    if head.values(b"content-length") or head.values(b"transfer-encoding"):
+        raise BadWebSocketHandshake("a body")
+    if b"upgrade" not in head.tokens(b"connection"):
+        raise BadWebSocketHandshake("Connection does not name Upgrade")
+    keys = head.values(b"sec-websocket-key")
+    if len(keys) != 1 or not keys[0]:
+        raise BadWebSocketHandshake(f"{len(keys)} Sec-WebSocket-Key fields" if len(keys) != 1 else "no key")
+    if not head.values(b"sec-websocket-version"):
+        raise BadWebSocketHandshake("no Sec-WebSocket-Version")
 
 
 def _check_host(head: RequestHead) -> None:
@@ -45,6 +69,12 @@ def _check_host(head: RequestHead) -> None:
         raise BadHost(f"{len(hosts)} Host fields")
     if hosts and _HOST.fullmatch(hosts[0]) is None:
         raise BadHost("malformed")
+
+
+def given_request_id(head: RequestHead) -> bytes | None:
+    """The client's own id for the request, where it is one that may go into answers and logs."""
+    given = head.values(b"x-request-id")
+    return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
 
 
 def persistent(head: RequestHead) -> bool:

@@ -4,12 +4,10 @@ It owns reading requests one after the other, writing responses, keep-alive, hal
 deadlines. Requests go to the site's resource at the *end of their head*; bodies stream.
 """
 
-import re
-import select
 from collections.abc import Callable
 from enum import Enum
+from select import POLLERR
 from typing import Any
-from typing import Protocol as Interface
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol
@@ -24,25 +22,26 @@ from awfproxy.errors import (
     RequestHeadTimeout,
     TooManyConnections,
 )
-from awfproxy.net.deadlines import NEVER, Sweep
-from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
+from awfproxy.net.deadlines import NEVER
+from awfproxy.net.transport import seen_ending
+from awfproxy.observe.accesslog import AccessRecord, Outcome
 from awfproxy.providers.provider import Provider
-from awfproxy.proxy.admission import admit
+from awfproxy.proxy.admission import admit, given_request_id
+from awfproxy.proxy.channelsite import ChannelSite
 from awfproxy.proxy.request import Request
-from awfproxy.settings import Deadlines
+from awfproxy.proxy.tunnel import Tunnel
 from awfproxy.wire.framing import NO_BODY, BodyReader, body_reader
 from awfproxy.wire.message import RequestHead
 from awfproxy.wire.parser import RequestHeadReader
-from awfproxy.wire.target import Origin
 
 _MAX_HELD = 65536
-"""Octets of pipelined requests kept while one is answered; beyond it the connection closes after that one."""
+"""Octets of pipelined requests kept while one is answered; beyond it the connection closes after that one.
+Behind a WebSocket handshake reading stops there instead, until the origin has switched."""
 _EACH_SWEEP = 0.0
 _HALF_CLOSE = 2.0
 """Seconds after a request's end in which its client's FIN means "I have sent all", not "I have gone"."""
 _LINGER = 2.0
 """Seconds in which a client that still sends may read our last response, from when all of it has left."""
-_REQUEST_ID = re.compile(rb"[\w.-]{1,128}")
 _EMPTY_HEAD = RequestHead(b"-", b"-", b"1.1", ())
 
 
@@ -50,33 +49,13 @@ class _State(Enum):
     HEAD = "HEAD"
     BODY = "BODY"
     ANSWERING = "ANSWERING"
+    TUNNEL = "TUNNEL"
     CLOSING = "CLOSING"
     CLOSED = "CLOSED"
 
 
 # Looking a member up on its Enum costs as much as a call (Python 3.11), and these are asked for all the time.
-_HEAD, _BODY, _ANSWERING, _CLOSING, _CLOSED = _State
-
-
-class ChannelSite(Interface):
-    """What a channel needs of its site."""
-
-    sweep: Sweep
-    provider: Provider
-    origin: Origin
-    deadlines: Deadlines
-    access_log: AccessLog
-    resource: Any
-    """Renders every request: a leaf, so that nothing is looked up on the hot path."""
-
-    def new_request_id(self) -> bytes:
-        """An id that no other request of this process has."""
-
-    def connection_made(self, channel: "Channel") -> None:
-        """The channel has its client."""
-
-    def connection_lost(self, channel: "Channel") -> None:
-        """It has it no more."""
+_HEAD, _BODY, _ANSWERING, _TUNNEL, _CLOSING, _CLOSED = _State
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -84,11 +63,12 @@ class Channel(Protocol):
     """`HEAD -> BODY -> ANSWERING -> HEAD ...`, from each to CLOSING (what comes is read over) and CLOSED.
 
     BODY: a request is being answered and more of its body is awaited. ANSWERING: its body is complete.
+    TUNNEL, from ANSWERING: the origin has switched protocols, and nothing is read here any more.
     """
 
     _log = Logger()
 
-    site: "ChannelSite"
+    site: ChannelSite
     factory: Any
 
     def __init__(self) -> None:
@@ -96,6 +76,7 @@ class Channel(Protocol):
         self._reader = RequestHeadReader()
         self._body: BodyReader | None = None
         self._request: Request | None = None
+        self._tunnel: Tunnel | None = None
         self._held = b""
         self._advancing = False
         self._held_up = False
@@ -103,6 +84,7 @@ class Channel(Protocol):
         self._full = False
         self._paused = False
         self._unsent = 0
+        self._write_ended = self._draining = False
         self._received_at = 0.0
         """When the current request was complete."""
         self._refused = False
@@ -138,6 +120,8 @@ class Channel(Protocol):
         elif self._state in (_HEAD, _ANSWERING):
             self._hold(data)
             self._advance()
+        elif self._tunnel is not None:
+            self._tunnel.from_client(data)
 
     def _safely(self, read: Callable[..., None], *data: bytes) -> None:
         """Nothing that a client sends may end more than its own connection."""
@@ -152,7 +136,9 @@ class Channel(Protocol):
     def readConnectionLost(self) -> None:
         """The client sends no more: it has left, or (RFC 9112 9.6) it waits for its answers."""
         self._half_closed = True
-        if self._state is _CLOSING:
+        if self._tunnel is not None:
+            self._tunnel.client_ended()
+        elif self._state is _CLOSING:
             self._stream.loseConnection()
         elif self._state is _BODY:
             self.abort()
@@ -166,14 +152,19 @@ class Channel(Protocol):
             self._probe_client()
 
     def writeConnectionLost(self) -> None:
-        """The last response has left."""
-        self.deadline = min(self.deadline, self.seconds() + _LINGER)
+        """The last response, or the tunnel's last byte, has left."""
+        self._write_ended = True
+        if self._tunnel is None:
+            self.deadline = min(self.deadline, self.seconds() + _LINGER)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self._state = _CLOSED
         self.deadline = NEVER
         self.site.connection_lost(self)
         request, self._request = self._request, None
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.client_lost()
         if request is not None and request.exchange is not None:
             request.exchange.lost()
             request.exchange = None
@@ -184,7 +175,11 @@ class Channel(Protocol):
         if self._refused:
             return  # after a gap, bytes are no requests any more
         self._held = self._held + data if self._held else data
-        if self._state is _ANSWERING and len(self._held) > _MAX_HELD:
+        if self._state is not _ANSWERING or len(self._held) <= _MAX_HELD:
+            return
+        if self._request is not None and self._request.websocket:
+            self.pause_reading()
+        else:
             self.closing_after = self._refused = True
             self._held = b""
 
@@ -227,11 +222,14 @@ class Channel(Protocol):
             self._refuse(head, record, TooManyConnections())
             return
         try:
-            admitted = admit(head, self.site.origin, self._own_port)
+            admitted = admit(head, self.site.origin, self._own_port, self.site.websocket)
         except ClientError as error:
             self._refuse(head, record, error)
             return
-        request = self._request = Request(self, admitted.head, admitted.framing, record)
+        websocket = admitted.websocket
+        request = self._request = Request(self, admitted.head, admitted.framing, record, websocket)
+        # What follows a handshake is never a request, whether it is granted or not.
+        self.closing_after = self.closing_after or websocket
         if admitted.framing is NO_BODY:
             self._state = _ANSWERING
             self._received_at = record.started
@@ -292,15 +290,8 @@ class Channel(Protocol):
             self._hold(body.rest)
 
     def _record(self, head: RequestHead) -> AccessRecord:
-        given = head.values(b"x-request-id")
-        request_id = given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
-        return AccessRecord(
-            request_id=request_id or self.site.new_request_id(),
-            client=self._client,
-            method=head.method,
-            target=head.target,
-            started=self.seconds(),
-        )
+        request_id = given_request_id(head) or self.site.new_request_id()
+        return AccessRecord(request_id, self._client, head.method, head.target, self.seconds())
 
     # --- refusing --------------------------------------------------------------------------------
 
@@ -356,6 +347,9 @@ class Channel(Protocol):
 
     def abort(self) -> None:
         """Resets the connection."""
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.client_lost()  # unless it is the tunnel that says so
         if self._state is not _CLOSED:
             self._state = _CLOSING
             self._stream.abortConnection()
@@ -372,6 +366,32 @@ class Channel(Protocol):
         if not self._half_closed and self._state is not _CLOSED:
             self._stream.resumeProducing()
 
+    # --- for a tunnel ----------------------------------------------------------------------------
+
+    def become_tunnel(self, tunnel: Tunnel) -> None:
+        """From now on all that the client sends is `tunnel`'s, first what has been held since its head."""
+        self._state, self._tunnel = _TUNNEL, tunnel
+        held, self._held = self._held, b""
+        self.resume_reading()
+        if held:
+            tunnel.from_client(held)
+        if self._half_closed:
+            tunnel.client_ended()
+        if self._draining:
+            tunnel.drain()
+
+    def end_writing(self) -> None:
+        """Our FIN, after what was written; the client may go on."""
+        if hasattr(self._stream, "loseWriteConnection"):
+            self._stream.loseWriteConnection()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Ends politely."""
+        self._tunnel = self._request = None
+        self._close()
+
     # --- ending ----------------------------------------------------------------------------------
 
     def _close(self) -> None:
@@ -382,11 +402,12 @@ class Channel(Protocol):
         """
         if self._state in (_CLOSING, _CLOSED):
             return
-        unread = self._refused or self._state is _BODY or bool(self._held) or self._reader.begun
+        sends = self._refused or self._state is _BODY or self._state is _TUNNEL
+        unread = sends or bool(self._held) or self._reader.begun
         self._state = _CLOSING
         self._held = b""
         self._stream.unregisterProducer()
-        self._wait_for_client(self.site.deadlines.body)
+        self._wait_for_client(_LINGER if self._write_ended else self.site.deadlines.body)
         if unread and not self._half_closed and hasattr(self._stream, "loseWriteConnection"):
             self.resume_reading()
             self._stream.loseWriteConnection()
@@ -395,13 +416,18 @@ class Channel(Protocol):
 
     def drain(self) -> None:
         """No more requests after the current one."""
-        self.closing_after = True
-        if self._request is None:
+        self.closing_after = self._draining = True
+        if self._tunnel is not None:
+            self._tunnel.drain()
+        elif self._request is None:
             self._close()
 
     def drain_deadline_passed(self) -> None:
         """Ends whatever is still under way: with a 503 where no head has been sent, else with a reset."""
         request = self._request
+        if self._tunnel is not None:
+            self._tunnel.drain_deadline_passed()
+            return
         if request is None or request.exchange is None:
             self.abort()
             return
@@ -412,7 +438,13 @@ class Channel(Protocol):
     # --- deadlines -------------------------------------------------------------------------------
 
     def deadline_passed(self) -> None:
-        if self._request is None and 0 < self._still_unsent() < self._unsent:
+        if self._tunnel is not None:
+            # Here an end of both directions is not yet a leaving: bytes of the client's may wait.
+            if (self._half_closed or self._paused) and seen_ending(self._stream.getHandle()) & POLLERR:
+                self.abort()
+            else:
+                self._tunnel.look()
+        elif self._request is None and 0 < self._still_unsent() < self._unsent:
             self._wait_for_client(self.site.deadlines.body)
         elif self._state is _CLOSING:
             self._stream.abortConnection()
@@ -426,7 +458,7 @@ class Channel(Protocol):
     def _look_at_exchange(self, request: Request) -> None:
         """While a request is answered its exchange has the deadline. Whether a client has gone that is not
         read from (half-closed, or paused) is asked of the kernel."""
-        if (self._half_closed or self._paused) and self._has_left():
+        if (self._half_closed or self._paused) and seen_ending(self._stream.getHandle()):
             self.abort()
         elif request.exchange is not None and request.exchange.deadline <= self.seconds():
             request.exchange.deadline_passed()
@@ -439,11 +471,6 @@ class Channel(Protocol):
     def _still_unsent(self) -> int:
         return getattr(self._stream, "unsent", 0)
 
-    def _has_left(self) -> bool:
-        poll = select.poll()
-        poll.register(self._stream.getHandle(), 0)
-        return bool(poll.poll(0))
-
     @property
     def _stream(self) -> Any:
         return self.transport
@@ -452,12 +479,16 @@ class Channel(Protocol):
 
     def pauseProducing(self) -> None:
         self._full = True
-        if self._request is not None and self._request.exchange is not None:
+        if self._tunnel is not None:
+            self._tunnel.client_full()
+        elif self._request is not None and self._request.exchange is not None:
             self._request.exchange.client_full()
 
     def resumeProducing(self) -> None:
         self._full = False
-        if self._request is not None and self._request.exchange is not None:
+        if self._tunnel is not None:
+            self._tunnel.client_ready()
+        elif self._request is not None and self._request.exchange is not None:
             self._request.exchange.client_ready()
         elif self._held:
             self._safely(self._advance)

@@ -11,7 +11,7 @@ from typing import Protocol as Interface
 
 import attrs
 
-from awfproxy.credentials.injector import client_framing, prepare_request, prepare_trailers
+from awfproxy.credentials.injector import as_handshake, client_framing, prepare_request, prepare_trailers
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors import (
     AwfError,
@@ -30,7 +30,8 @@ from awfproxy.observe.endmarker import EndMarker
 from awfproxy.observe.health import Health
 from awfproxy.providers.provider import Access, Provider
 from awfproxy.providers.rules import Rules
-from awfproxy.settings import Deadlines
+from awfproxy.proxy.tunnel import Tunnel
+from awfproxy.settings import Deadlines, WebSocketLimits
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.upstream.pool import Pool
 from awfproxy.wire.framing import NO_BODY, Framing
@@ -50,6 +51,7 @@ class Forwarding:
     credentials: CredentialStore
     pool: Pool
     deadlines: Deadlines
+    websocket_limits: WebSocketLimits
     health: Health
     log: AccessLog
 
@@ -59,6 +61,8 @@ class Downstream(Interface):
 
     head: RequestHead
     framing: Framing
+    websocket: bool
+    """The request asks to become one."""
     record: AccessRecord
     now: Callable[[], float]
     """The reactor's seconds."""
@@ -68,6 +72,9 @@ class Downstream(Interface):
 
     def write_head(self, head: ResponseHead, framing: Framing) -> None:
         """The final head; `framing` is towards the client."""
+
+    def become_tunnel(self, head: ResponseHead, tunnel: Tunnel) -> None:
+        """Relays the 101; from now on what the client sends, and its end, goes to `tunnel`."""
 
     def write_body(self, content: bytes) -> None:
         """Content of the response."""
@@ -147,6 +154,8 @@ class Exchange:
         """Begins, with as much of the request's content as came with its head."""
         shared = self._forwarding
         shared.log.begun()
+        if self._client.websocket:
+            shared.log.websocket_begun(self._client.record)
         in_force = shared.credentials.current(shared.provider.name)
         if in_force is None:
             self._refuse(CredentialMissing(), Outcome.REFUSED)
@@ -159,6 +168,8 @@ class Exchange:
             access=shared.access,
             keys=in_force.keys,
         )
+        if self._client.websocket:
+            self._head = as_handshake(self._head)
         self._content, self._body_complete = content, complete
         self._trailers = prepare_trailers(trailers, shared.access)
         self._expects = not content and bool(self._client.head.values(b"expect"))
@@ -259,7 +270,8 @@ class Exchange:
         if not self._body_complete:
             self._resume_upload()
         complete = self._body_complete and not self._trailers
-        connection.send(self._head, self._client.framing, content, complete, self)
+        websocket = self._client.websocket
+        connection.send(self._head, self._client.framing, content, complete, self, websocket=websocket)
         if self._body_complete and not complete:
             connection.end(self._trailers)
         self._progress()
@@ -277,13 +289,8 @@ class Exchange:
 
     def response_head(self, head: ResponseHead, framing: Framing) -> None:
         client = self._client
-        record = client.record
         self._head_sent = True
-        record.head_at = client.now()
-        record.status = head.status
-        for name in _REQUEST_ID_FIELDS:
-            for value in head.values(name)[:1]:
-                record.provider_request_id = record.provider_request_id or value[:128]
+        self._note(head)
         if 200 <= head.status < 300:
             self._forwarding.health.succeeded()
         elif head.status == 401:
@@ -293,6 +300,19 @@ class Exchange:
             self._end_marker = EndMarker(self._forwarding.provider.end_markers)
         self._progress()
         client.write_head(head, client_framing(framing, client.head.version))
+
+    def switched(self, head: ResponseHead) -> None:
+        """The origin's 101: the exchange is over, and a tunnel takes its place."""
+        client, connection, shared = self._client, self._connection, self._forwarding
+        assert connection is not None
+        self._note(head)
+        shared.health.succeeded()
+        tunnel = Tunnel(
+            connection, record=client.record, log=shared.log, limits=shared.websocket_limits, now=client.now
+        )
+        self._state, self._connection, self.deadline = _DONE, None, NEVER
+        connection.become_tunnel(tunnel)
+        client.become_tunnel(head, tunnel)
 
     def response_body(self, content: bytes) -> None:
         self._client.record.response_bytes += len(content)
@@ -334,6 +354,14 @@ class Exchange:
             self._progress()
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _note(self, head: ResponseHead) -> None:
+        record = self._client.record
+        record.head_at = self._client.now()
+        record.status = head.status
+        for name in _REQUEST_ID_FIELDS:
+            for value in head.values(name)[:1]:
+                record.provider_request_id = record.provider_request_id or value[:128]
 
     def _may_retry(self, connection: UpstreamConnection) -> bool:
         """RFC 9110 9.2.2: only what may be sent twice, and only while nothing was answered."""

@@ -3,19 +3,25 @@
 from collections.abc import Callable
 from typing import Protocol as Interface
 
-from awfproxy.credentials.injector import prepare_interim, prepare_response, prepare_response_trailers
+from awfproxy.credentials.injector import (
+    prepare_interim,
+    prepare_response,
+    prepare_response_trailers,
+    prepare_switch,
+)
 from awfproxy.errors import AwfError
 from awfproxy.observe.accesslog import AccessRecord
 from awfproxy.providers.provider import Provider
 from awfproxy.proxy.admission import persistent
 from awfproxy.proxy.exchange import Exchange
 from awfproxy.proxy.responses import error_response, own_response
+from awfproxy.proxy.tunnel import ClientEnd, Tunnel
 from awfproxy.wire.chunked import encode_chunk, encode_end
 from awfproxy.wire.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, Framing
 from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_response
 
 
-class ClientConnection(Interface):
+class ClientConnection(ClientEnd, Interface):
     """The channel, as its requests see it."""
 
     seconds: Callable[[], float]
@@ -29,20 +35,11 @@ class ClientConnection(Interface):
     def provider(self) -> Provider:
         """Whose API this is, for errors in its style."""
 
-    def write(self, data: bytes) -> None:
-        """Sends to the client, now."""
-
     def request_finished(self, request: "Request") -> None:
         """The response is complete."""
 
-    def abort(self) -> None:
-        """Resets the connection."""
-
-    def pause_reading(self) -> None:
-        """Takes no more from the client for now."""
-
-    def resume_reading(self) -> None:
-        """Reads on."""
+    def become_tunnel(self, tunnel: Tunnel) -> None:
+        """What comes from the client, and its end, goes to `tunnel`, with what was held up to now."""
 
 
 class Request:
@@ -52,10 +49,16 @@ class Request:
     """
 
     def __init__(
-        self, channel: ClientConnection, head: RequestHead, framing: Framing, record: AccessRecord
+        self,
+        channel: ClientConnection,
+        head: RequestHead,
+        framing: Framing,
+        record: AccessRecord,
+        websocket: bool = False,
     ) -> None:
         self.head = head
         self.framing = framing
+        self.websocket = websocket
         self.record = record
         self.exchange: Exchange | None = None
         self.persistent = persistent(head)
@@ -102,6 +105,13 @@ class Request:
             self.persistent = False
         prepared = prepare_response(head, framing, self.record.request_id, self._connection())
         self._out.append(serialise_response(prepared))
+
+    def become_tunnel(self, head: ResponseHead, tunnel: Tunnel) -> None:
+        self.response_begun = True
+        self.exchange = None
+        self._channel.write(serialise_response(prepare_switch(head, self.record.request_id)))
+        tunnel.start(self._channel)
+        self._channel.become_tunnel(tunnel)
 
     def write_body(self, content: bytes) -> None:
         self._out.append(encode_chunk(content) if self._out_framing is CHUNKED else content)

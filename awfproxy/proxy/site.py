@@ -33,6 +33,7 @@ class ProxySite(Site):
         provider: Provider,
         origin: Origin,
         deadlines: Deadlines,
+        websocket: bool = True,
         access_log: AccessLog,
         max_connections: int,
     ) -> None:
@@ -42,6 +43,7 @@ class ProxySite(Site):
         self.provider = provider
         self.origin = origin
         self.deadlines = deadlines
+        self.websocket = websocket
         self.access_log = access_log
         self._reactor: Any = reactor
         self._max_connections = max_connections

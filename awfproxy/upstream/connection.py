@@ -10,7 +10,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet import error
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -48,6 +48,9 @@ class ResponseSink(Interface):
     def response_head(self, head: ResponseHead, framing: Framing) -> None:
         """The final head."""
 
+    def switched(self, head: ResponseHead) -> None:
+        """The 101 that was asked for; the sink has the connection `become_tunnel`, and hears no more."""
+
     def response_body(self, content: bytes) -> None:
         """Content, with the framing taken off; never empty."""
 
@@ -67,21 +70,42 @@ class ResponseSink(Interface):
         """It does again."""
 
 
+class Tunnel(Interface):
+    """Who hears of what comes after a 101."""
+
+    def from_origin(self, data: bytes) -> None:
+        """Bytes for the client."""
+
+    def origin_ended(self) -> None:
+        """The origin sends no more."""
+
+    def origin_lost(self, orderly: bool) -> None:
+        """The connection is gone; orderly: the origin had said so."""
+
+    def origin_full(self) -> None:
+        """The origin takes no more for now."""
+
+    def origin_ready(self) -> None:
+        """It does again."""
+
+
 class State(Enum):
-    """`CONNECTING -> IDLE <-> AWAITING -> RECEIVING -> IDLE | CLOSED`; CLOSED is final."""
+    """`CONNECTING -> IDLE <-> AWAITING -> RECEIVING -> IDLE | CLOSED`; AWAITING -> TUNNEL -> CLOSED, which
+    is final."""
 
     CONNECTING = "CONNECTING"
     IDLE = "IDLE"
     AWAITING = "AWAITING"
     RECEIVING = "RECEIVING"
+    TUNNEL = "TUNNEL"
     CLOSED = "CLOSED"
 
 
 # Looking a member up on its Enum costs as much as a call (Python 3.11), and these are asked for all the time.
-_CONNECTING, _IDLE, _AWAITING, _RECEIVING, _CLOSED = State
+_CONNECTING, _IDLE, _AWAITING, _RECEIVING, _TUNNEL, _CLOSED = State
 
 
-@implementer(IPushProducer)
+@implementer(IHalfCloseableProtocol, IPushProducer)
 class UpstreamConnection(Protocol):
     """The protocol inside TLS. Made by the pool, used by one exchange at a time.
 
@@ -97,9 +121,11 @@ class UpstreamConnection(Protocol):
         """Requests sent so far: above one, this is a reused tunnel."""
         self._state = _CONNECTING
         self._sink: ResponseSink | None = None
+        self._tunnel: Tunnel | None = None
         self._method = b""
         self._request_framing: Framing = NO_BODY
         self._uploaded = True
+        self._websocket = False
         self._keep = True
         self._head = ResponseHeadReader()
         self._body: BodyReader | None = None
@@ -114,15 +140,26 @@ class UpstreamConnection(Protocol):
     # --- for the exchange ------------------------------------------------------------------------
 
     def send(
-        self, head: RequestHead, framing: Framing, content: bytes, complete: bool, sink: ResponseSink
+        self,
+        head: RequestHead,
+        framing: Framing,
+        content: bytes,
+        complete: bool,
+        sink: ResponseSink,
+        *,
+        websocket: bool = False,
     ) -> None:
-        """Sends a request's head with the first `content` of its body; `complete`: that is all of it."""
+        """Sends a request's head with the first `content` of its body; `complete`: that is all of it.
+
+        `websocket`: it asks to become one. Whatever the answer, the connection serves no other request.
+        """
         assert self._state is _IDLE
         self._state = _AWAITING
         self._sink = sink
         self._method = head.method
         self._request_framing = framing
         self._uploaded = complete
+        self._websocket = websocket
         self.answered = False
         self._interim = 0
         self.requests += 1
@@ -145,6 +182,16 @@ class UpstreamConnection(Protocol):
         self._uploaded = True
         if self._state is not _CLOSED and self._request_framing is CHUNKED:
             self._write(encode_end(trailers))
+
+    def become_tunnel(self, tunnel: Tunnel) -> None:
+        """All that comes from the origin from now on is `tunnel`'s; `write` passes bytes as they are."""
+        self._state = _TUNNEL
+        self._sink, self._tunnel = None, tunnel
+
+    def end_writing(self) -> None:
+        """Tells the origin that nothing more comes; reading goes on."""
+        if self._state is not _CLOSED:
+            self._stream.loseWriteConnection()
 
     def abort(self) -> None:
         """Ends the connection now; the sink hears nothing more."""
@@ -175,7 +222,7 @@ class UpstreamConnection(Protocol):
         return not poll.poll(0)
 
     def close(self) -> None:
-        """Ends an idle connection politely; if the transport then lingers, the pool aborts it."""
+        """Ends an idle connection or a tunnel politely; if the transport then lingers, the pool aborts it."""
         self._close(abort=False)
 
     def abort_lingering(self) -> None:
@@ -189,6 +236,9 @@ class UpstreamConnection(Protocol):
         self._stream.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.from_origin(data)
+            return
         sink = self._sink
         try:
             while data and self._state in (_AWAITING, _RECEIVING):
@@ -204,12 +254,25 @@ class UpstreamConnection(Protocol):
         if data and self._state is _IDLE:
             self._close(abort=True)  # bytes that nobody asked for: never to be read as an answer
 
+    def readConnectionLost(self) -> None:
+        """The origin's end: of this direction in a tunnel, of all else."""
+        if self._tunnel is not None:
+            self._tunnel.origin_ended()
+        else:
+            self._stream.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our end has been said."""
+
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         was, self._state = self._state, _CLOSED
         self.lost = True
         sink, self._sink = self._sink, None
         ended = was is _RECEIVING and self._until_close and reason.check(error.ConnectionDone)
         self._owner.connection_ended(self)
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.origin_lost(orderly=reason.check(error.ConnectionDone) is not None)
         if sink is None:
             return
         if ended:
@@ -231,7 +294,11 @@ class UpstreamConnection(Protocol):
         if head.interim:
             self._interim += 1
             if head.status == 101:
-                raise OriginUnexpectedUpgrade()
+                if not self._websocket or not _to_websocket(head):
+                    raise OriginUnexpectedUpgrade()
+                sink.switched(head)
+                self._begin_tunnel(rest)
+                return b""
             if self._interim > _MAX_INTERIM:
                 raise OriginMalformed("too many interim responses")
             sink.interim(head)
@@ -239,7 +306,10 @@ class UpstreamConnection(Protocol):
         framing = response_framing(self._method, head)
         self._until_close = framing is UNTIL_CLOSE
         self._keep = (
-            head.version == b"1.1" and not self._until_close and b"close" not in head.tokens(b"connection")
+            head.version == b"1.1"
+            and not self._until_close
+            and not self._websocket
+            and b"close" not in head.tokens(b"connection")
         )
         self._state = _RECEIVING
         self._body = body_reader(framing)
@@ -248,6 +318,12 @@ class UpstreamConnection(Protocol):
             self._finish(rest, ())
             return b""
         return rest
+
+    def _begin_tunnel(self, first: bytes) -> None:
+        if self._full and self._tunnel is not None:
+            self._tunnel.origin_full()
+        if first and self._tunnel is not None:
+            self._tunnel.from_origin(first)
 
     def _read_body(self, data: bytes) -> bytes:
         body = self._body
@@ -281,6 +357,7 @@ class UpstreamConnection(Protocol):
         if self._state is _CLOSED:
             return
         self._state = _CLOSED
+        self._tunnel = None
         self._stream.unregisterProducer()
         if abort:
             self._stream.abortConnection()
@@ -299,16 +376,28 @@ class UpstreamConnection(Protocol):
 
     def pauseProducing(self) -> None:
         self._full = True
-        if self._sink is not None:
+        if self._tunnel is not None:
+            self._tunnel.origin_full()
+        elif self._sink is not None:
             self._sink.pause_upload()
 
     def resumeProducing(self) -> None:
         self._full = False
-        if self._sink is not None:
+        if self._tunnel is not None:
+            self._tunnel.origin_ready()
+        elif self._sink is not None:
             self._sink.resume_upload()
 
     def stopProducing(self) -> None:
         """The transport is ending; connectionLost follows."""
+
+
+def _to_websocket(head: ResponseHead) -> bool:
+    return (
+        head.version == b"1.1"
+        and head.tokens(b"upgrade") == [b"websocket"]
+        and b"upgrade" in head.tokens(b"connection")
+    )
 
 
 class ConnectionOwner(Interface):

@@ -11,10 +11,12 @@ import sys
 import tempfile
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from tests.kit.codex import codex_binary
 from tests.kit.daemon import Daemon, environment
 from tests.kit.tools import need
+from tests.kit.websocket import connect
 
 TEXT = "Hello from the awfproxy demo."
 
@@ -92,6 +94,13 @@ def test_the_printed_codex_command_completes_a_turn_without_a_key(running, tmp_p
         "HTTP_PROXY": "http://127.0.0.1:1",
     }
     assert TEXT in run(f"cd {tmp_path} && {printed(running, 'codex exec')}", **home)
+
+
+def test_a_websocket_is_refused_since_the_stand_in_has_none(running):
+    port = int(url_of(running).rpartition(":")[2])
+    with pytest.raises(InvalidStatus) as refused:
+        connect(port, "/v1/responses")
+    assert refused.value.response.status_code == 426
 
 
 def test_a_taken_port_is_71_with_the_sentence():

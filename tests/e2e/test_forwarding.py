@@ -452,17 +452,6 @@ def test_connection_close_is_honoured_in_a_list(stack: Stack) -> None:
         assert client.closed()
 
 
-def test_websocket_upgrade_gets_426(stack: Stack) -> None:
-    fields = [
-        (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"),
-        (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
-    ]  # fmt: skip
-    with Client(stack.port) as client:
-        client.send_head("GET", f"/v1/responses?{(mark := marker())}", fields)
-        assert client.answer().status == 426
-    assert not stack.origin.find(mark.encode())
-
-
 def test_other_upgrades_are_ignored(stack: Stack) -> None:
     fields = [(b"Connection", b"Upgrade, HTTP2-Settings"), (b"Upgrade", b"h2c"), (b"HTTP2-Settings", b"AAMA")]
     with Client(stack.port) as client:

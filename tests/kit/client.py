@@ -9,8 +9,7 @@ from typing import Any
 import attrs
 
 from tests.kit import canary
-from tests.kit.origin import reset
-from tests.kit.reader import Closed, Reader, parse_fields, values
+from tests.kit.reader import Closed, Reader, parse_fields, reset, values
 
 Fields = Iterable[tuple[bytes, bytes]]
 _NO_BODY = (204, 304)

@@ -10,7 +10,6 @@ import hashlib
 import json
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +17,10 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from tests.kit import responses_api
+from tests.kit import responses_api, websocket
 from tests.kit.certificates import Leaf
 from tests.kit.ports import origin_listener
-from tests.kit.reader import Closed, Reader, parse_fields, values
+from tests.kit.reader import Closed, Reader, parse_fields, reset, values
 
 KEY = b"THE-KEY"
 PIECE = bytes(range(256)) * 256
@@ -42,6 +41,8 @@ class Seen:
     length: int = 0
     sha256: str = ""
     trailers: tuple[tuple[bytes, bytes], ...] = ()
+    close_code: int | None = None
+    """Of a WebSocket: the client's."""
     ended: str = ""
     """'' while it goes on; 'answered'; 'left' when the peer closed or reset before the answer's end."""
 
@@ -189,9 +190,10 @@ class Exchange:
         self.options: dict[str, str] = {}
         self.keep = True
         self._body_read = False
+        self._raw = b""
 
     def run(self) -> bool:
-        raw = self._reader.until(b"\r\n\r\n")
+        raw = self._raw = self._reader.until(b"\r\n\r\n")
         self._sock.settimeout(_PATIENCE)
         head = raw.replace(self.origin.key, KEY)
         start, *lines = head[:-4].split(b"\r\n")
@@ -224,6 +226,9 @@ class Exchange:
             return lambda: self.answer(200, {"object": "list", "data": [responses_api.MODEL]})
         if path in ("/v1/responses", "/v1/chat/completions") and self.seen.method == b"POST":
             return self.do_model
+        if path == "/v1/responses" and self.seen.values(b"upgrade"):
+            self.options["do"] = "responses"
+            return self.do_ws
         return self.do_echo
 
     # --- pieces ----------------------------------------------------------------------------------
@@ -528,21 +533,25 @@ class Exchange:
             return
         self.do_echo()
 
+    def do_ws(self) -> None:
+        """A WebSocket, after a step; see `tests.kit.websocket`."""
+        self.step()
+        websocket.serve(self, self._raw, self._sock, self._reader)
+
+    def do_refuse(self) -> None:
+        """Whatever was asked: `code`, as JSON, on a connection that is kept."""
+        self.step()
+        self.answer(self.number("code", 401), {"refused": True})
+
+    def do_vanish(self) -> None:
+        """No answer, and a reset."""
+        self.keep = False
+        reset(self._sock)
+
     def do_upgrade(self) -> None:
         self.read_body()
         self.head(101, "Switching Protocols", "Upgrade: kit", "Connection: Upgrade")
         self.wait_until_left()
-
-
-def reset(sock: socket.socket) -> None:
-    """Ends the connection with RST."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # close() alone would leave the descriptor to a thread that is still reading from it.
-        sock.shutdown(socket.SHUT_RD)
-    except OSError:
-        pass
-    sock.close()
 
 
 GZIPPED = bytes.fromhex("1f8b08000000000000034b2ccecc530800bd21b83306000000") + b"\x00\xff"

@@ -1,6 +1,8 @@
 """`Reader`: bytes off a blocking socket, by line, by count, by framing; for the origin and the client."""
 
 import socket
+import ssl
+import struct
 import time
 from collections.abc import Iterator
 
@@ -30,6 +32,8 @@ class Reader:
             data = self.sock.recv(262144)
         except TimeoutError:
             raise
+        except ssl.SSLZeroReturnError:  # close_notify, after ours
+            raise Closed(False, b"") from None
         except OSError as error:  # a reset, or TLS ended without close_notify
             raise Closed(True, b"") from error
         if not data:
@@ -105,3 +109,14 @@ def poll(condition, deadline: float = 10.0, interval: float = 0.01):  # type: ig
         if time.monotonic() > end:
             raise TimeoutError(f"not true within {deadline} s: {condition}")
         time.sleep(interval)
+
+
+def reset(sock: socket.socket) -> None:
+    """Ends the connection with RST."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # close() alone would leave the descriptor to a thread that is still reading from it.
+        sock.shutdown(socket.SHUT_RD)
+    except OSError:
+        pass
+    sock.close()

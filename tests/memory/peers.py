@@ -32,7 +32,7 @@ from awfproxy.proxy.exchange import Forwarding
 from awfproxy.proxy.pages import LocalPages, PagePart
 from awfproxy.proxy.resource import ReverseProxyResource
 from awfproxy.proxy.site import ProxySite
-from awfproxy.settings import Deadlines, PoolLimits
+from awfproxy.settings import Deadlines, PoolLimits, WebSocketLimits
 from awfproxy.upstream.pool import Pool
 
 
@@ -319,6 +319,8 @@ class House:
         resource=None,
         local_pages="",
         rules=NO_RULES,
+        websocket=True,
+        websocket_limits=None,
     ):
         self.loop = Loop()
         self.sweep = Sweep(self.loop)
@@ -336,6 +338,7 @@ class House:
             credentials=CredentialStore(keys),
             pool=self.pool,
             deadlines=self.deadlines,
+            websocket_limits=websocket_limits or WebSocketLimits(),
             health=self.health,
             log=AccessLog("openai", self.metrics),
         )
@@ -349,14 +352,17 @@ class House:
             provider=OPENAI,
             origin=access.origin,
             deadlines=self.deadlines,
+            websocket=websocket,
             access_log=self.forwarding.log,
             max_connections=max_connections,
         )
         self.pool.startService()
-        self.lines, self._wires = [], []
+        self.lines, self._wires, self.events = [], [], []
         globalLogPublisher.addObserver(self._observe)
 
     def _observe(self, event):
+        if event.get("event", "").startswith("websocket_upgrade_"):
+            self.events.append(event["event"].removeprefix("websocket_upgrade_"))
         if event.get("event") == "request_complete":
             self.lines.append(event["line"].values)
 
@@ -407,6 +413,24 @@ def get(target=b"/v1/models", *fields, version=b"1.1", method=b"GET"):
     """A request without a body."""
     lines = [b"%b %b HTTP/%b" % (method, target, version), b"Host: localhost:10000", *fields]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def handshake(target=b"/v1/responses", *fields):
+    """A request to become a WebSocket (RFC 6455 1.2)."""
+    return get(
+        target,
+        b"Connection: keep-alive, Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        b"Sec-WebSocket-Version: 13",
+        *fields,
+    )
+
+
+SWITCHED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
 
 
 def post(length, content=b"", *fields):

@@ -498,7 +498,11 @@ def test_no_deadline_of_the_head_stays_while_a_request_is_answered(house):
         (get(b"http://evil.example/v1"), 400, b"bad_target"),
         (get(method=b"TRACE"), 405, b"method_not_allowed"),
         (get(method=b"BREW"), 501, b"method_not_implemented"),
-        (get(b"/v1/realtime", b"Connection: Upgrade", b"Upgrade: websocket"), 426, b"websocket_unsupported"),
+        (
+            get(b"/v1/realtime", b"Connection: Upgrade", b"Upgrade: websocket"),
+            400,
+            b"bad_websocket_handshake",
+        ),
         (get(version=b"2.0"), 505, b"version_not_supported"),
         (get(b"/" + b"a" * 17000), 414, b"target_too_long"),
         (get(b"/", b"X: " + b"a" * 70000), 431, b"head_too_large"),
@@ -516,8 +520,8 @@ def test_what_is_refused_is_answered_closed_logged_and_not_forwarded(house, requ
     assert (house.outcomes, house.error) == (["refused"], code.decode("ascii"))
 
 
-def test_426_names_the_protocol_to_use(house):
-    client = house.client()
+def test_426_names_the_protocol_to_use(build):
+    client = build(websocket=False).client()
     client.deliver(get(b"/v1/realtime", b"Connection: Upgrade", b"Upgrade: websocket"))
     ((_, fields, _),) = responses(client.received)
     assert fields[b"connection"] == b"Upgrade, close"

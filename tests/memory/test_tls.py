@@ -6,8 +6,10 @@ from contextlib import suppress
 
 import pytest
 from twisted.internet import error
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from awfproxy.errors import (
     ConfigError,
@@ -43,6 +45,27 @@ class Application(Protocol):
     def connectionLost(self, reason):
         assert self.lost is None
         self.lost = reason.type
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfCloser(Application):
+    """One that goes on when a single direction ends; `on_data` is called at each piece that comes."""
+
+    def __init__(self):
+        super().__init__()
+        self.read_ended = False
+        self.on_data = lambda: None
+
+    def dataReceived(self, data):
+        super().dataReceived(data)
+        self.on_data()
+
+    def readConnectionLost(self):
+        assert not self.read_ended
+        self.read_ended = True
+
+    def writeConnectionLost(self):
+        pass
 
 
 class Server:
@@ -335,6 +358,100 @@ def test_losing_the_connection_says_close_notify(options, context):
     shaken.settle()
     assert (shaken.server.received, shaken.server.closed_by_client) == (b"bye", True)
     assert shaken.wire.lost is not None
+
+
+# --- the end of one direction -------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def halves(request, options, authority):
+    context = context_for(authority.leaf(NAME), version=request.param)
+    shaken = Handshake(options, context, HalfCloser())
+    shaken.server.send(shaken.wire, b".")
+    return shaken
+
+
+def test_our_end_is_a_close_notify_without_a_fin_and_the_origin_goes_on(halves):
+    """Squid ends a tunnel at the first FIN."""
+    halves.application.transport.write(b"all")
+    halves.application.transport.loseWriteConnection()
+    halves.settle()
+    assert (halves.server.received, halves.server.closed_by_client) == (b"all", True)
+    assert not halves.wire.ended
+    halves.server.send(halves.wire, b"x" * 300000)
+    assert halves.application.received == b"." + b"x" * 300000
+    halves.server.close_notify(halves.wire)
+    assert halves.application.read_ended
+    assert halves.application.lost is None
+    halves.wire.finish()
+    assert halves.application.lost is error.ConnectionDone
+
+
+@pytest.mark.parametrize("cut", [1, 5, 6, 100])
+def test_our_end_amid_a_record_of_the_origins_loses_nothing(halves, cut):
+    record = halves.server.seal(b"x" * 200)
+    halves.wire.deliver(record[:cut])
+    halves.application.transport.loseWriteConnection()
+    halves.wire.deliver(record[cut:])
+    halves.server.send(halves.wire, b"y" * 1000)
+    assert halves.application.received == b"." + b"x" * 200 + b"y" * 1000
+
+
+def test_our_end_from_inside_a_delivery_loses_nothing_of_what_waits_behind_it(halves):
+    """OpenSSL would fail on unread content at hand, and never read again."""
+    transport = halves.application.transport
+    halves.application.on_data = transport.loseWriteConnection
+    halves.wire.deliver(halves.server.seal(b"x" * 1000000))
+    halves.settle()
+    assert halves.application.received == b"." + b"x" * 1000000
+    assert halves.server.closed_by_client
+    halves.server.send(halves.wire, b"more")
+    assert halves.application.received.endswith(b"xmore")
+
+
+def test_the_origins_end_leaves_our_direction_open(halves):
+    halves.server.send(halves.wire, b"last words")
+    halves.server.close_notify(halves.wire)
+    halves.settle()
+    assert halves.application.received == b".last words"
+    assert halves.application.read_ended
+    assert halves.application.lost is None
+    halves.application.transport.write(b"still here")
+    halves.settle()
+    assert (halves.server.received, halves.server.closed_by_client) == (b"still here", False)
+    halves.application.transport.loseConnection()
+    halves.settle()
+    assert halves.server.closed_by_client
+    assert halves.application.lost is error.ConnectionDone
+
+
+def test_what_follows_the_origins_end_is_read_over(halves):
+    halves.server.close_notify(halves.wire)
+    halves.wire.deliver(b"no record at all", b"and more")
+    assert halves.application.received == b"."
+    assert halves.application.lost is None
+    halves.wire.reset()
+    assert halves.application.lost is error.ConnectionDone
+
+
+def test_without_the_origins_own_end_it_stays_a_cut(halves):
+    halves.application.transport.loseWriteConnection()
+    halves.wire.finish()
+    assert halves.application.lost is error.ConnectionLost
+
+
+def test_what_is_written_after_our_end_goes_nowhere(halves):
+    halves.application.transport.loseWriteConnection()
+    halves.application.transport.write(b"late")
+    halves.application.transport.loseWriteConnection()
+    halves.settle()
+    assert halves.server.received == b""
+    halves.application.transport.loseConnection()
+    halves.settle()
+    assert halves.wire.lost is not None
+
+
+# --- after the end ------------------------------------------------------------------------------------
 
 
 def test_what_is_written_after_the_end_goes_nowhere(options, context):

@@ -6,6 +6,7 @@ from awfproxy.errors import (
     AwfError,
     BadHost,
     BadTarget,
+    BadWebSocketHandshake,
     ClientError,
     MalformedMessage,
     MethodNotAllowed,
@@ -166,22 +167,62 @@ def test_other_targets_are_refused(target: bytes) -> None:
 # --- upgrades and persistence -----------------------------------------------------------------------
 
 
+ASKS = (b"Connection: Upgrade", b"Upgrade: websocket")
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+VERSION = b"Sec-WebSocket-Version: 13"
+
+
+def handshake(*lines: bytes, start: bytes = b"GET /v1/responses HTTP/1.1") -> bytes:
+    return b"".join(line + b"\r\n" for line in (start, b"Host: a", *lines)) + b"\r\n"
+
+
+ASKING = [
+    ASKS,
+    (b"Connection: keep-alive, upgrade", b"Upgrade: WebSocket"),
+    (b"Connection: keep-alive", b"Connection: UPGRADE", b"Upgrade: h2c, websocket"),
+    (b"Connection: Upgrade", b"Upgrade: h2c", b"Upgrade: websocket"),
+]
+
+
+@pytest.mark.parametrize("lines", ASKING)
+def test_a_websocket_handshake_is_admitted(lines: tuple[bytes, ...]) -> None:
+    assert admitted(handshake(*lines, KEY, VERSION)).websocket
+
+
+@pytest.mark.parametrize("lines", ASKING)
+@pytest.mark.parametrize("more", [(), (KEY, VERSION)])
+def test_where_websocket_is_refused_it_is_426(lines: tuple[bytes, ...], more: tuple[bytes, ...]) -> None:
+    with pytest.raises(WebSocketUnsupported):
+        admit(head(handshake(*lines, *more)), ORIGIN, 10000, websocket=False)
+
+
 @pytest.mark.parametrize(
-    "lines",
+    "raw",
     [
-        (b"Connection: Upgrade", b"Upgrade: websocket"),
-        (b"Connection: keep-alive, upgrade", b"Upgrade: WebSocket"),
-        (b"Connection: keep-alive", b"Connection: UPGRADE", b"Upgrade: h2c, websocket"),
+        handshake(*ASKS, KEY, VERSION, start=b"POST / HTTP/1.1"),
+        handshake(*ASKS, KEY, VERSION, start=b"HEAD / HTTP/1.1"),
+        handshake(*ASKS, KEY, VERSION, start=b"GET / HTTP/1.0"),
+        handshake(*ASKS, KEY, VERSION, b"Content-Length: 5"),
+        handshake(*ASKS, KEY, VERSION, b"Content-Length: 0"),
+        handshake(*ASKS, KEY, VERSION, b"Transfer-Encoding: chunked"),
+        handshake(b"Upgrade: websocket", KEY, VERSION),
+        handshake(b"Upgrade: websocket", b"Connection: keep-alive", KEY, VERSION),
+        handshake(*ASKS, VERSION),
+        handshake(*ASKS, KEY, KEY, VERSION),
+        handshake(*ASKS, b"Sec-WebSocket-Key:", VERSION),
+        handshake(*ASKS, KEY),
     ],
 )
-def test_websocket_is_426(lines: tuple[bytes, ...]) -> None:
-    raw = b"GET /v1/responses HTTP/1.1\r\nHost: a\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
-    assert refusal(raw) is WebSocketUnsupported
+def test_a_websocket_handshake_with_anything_wrong_is_refused(raw: bytes) -> None:
+    """RFC 6455 4.2.1; a body above all: where it ends, something else could begin."""
+    assert refusal(raw) is BadWebSocketHandshake
 
 
 @pytest.mark.parametrize("upgrade", [b"h2c", b"TLS/1.0", b"websockets", b"", b"HTTP/2.0"])
 def test_other_upgrades_are_ignored(upgrade: bytes) -> None:
-    assert admitted(post(b"Connection: Upgrade", b"Upgrade: " + upgrade)).framing == NO_BODY
+    request = admitted(post(b"Connection: Upgrade", b"Upgrade: " + upgrade))
+    assert request.framing == NO_BODY
+    assert not request.websocket
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ import pytest
 from awfproxy.credentials.injector import (
     HOP_BY_HOP,
     STRIPPED,
+    as_handshake,
     client_framing,
     prepare_interim,
     prepare_request,
     prepare_response,
     prepare_response_trailers,
+    prepare_switch,
     prepare_trailers,
 )
 from awfproxy.credentials.secret import Secret
@@ -511,6 +513,39 @@ def test_interim_response_loses_what_is_for_one_hop_and_what_frames() -> None:
     )
     after = prepare_interim(ResponseHead(b"1.1", 103, b"Early Hints", fields(*pairs)))
     assert after == ResponseHead(b"1.1", 103, b"Early Hints", fields((b"Link", b"</a>"), (b"link", b"</b>")))
+
+
+def test_a_handshake_asks_for_a_websocket_in_our_own_two_fields_alone() -> None:
+    pairs = (
+        (b"Connection", b"keep-alive, Upgrade, X-Hop"),
+        (b"X-Hop", b"1"),
+        (b"Upgrade", b"h2c, websocket"),
+        (b"Sec-WebSocket-Key", b"a"),
+        (b"sec-websocket-extensions", b"permessage-deflate"),
+    )
+    head = RequestHead(b"GET", b"/v1/a", b"1.1", fields(*pairs))
+    before = prepare_request(head, NO_BODY, access=ACCESS, keys=(Secret(b"key"),))
+    assert as_handshake(before) == RequestHead(
+        b"GET",
+        b"/v1/a",
+        b"1.1",
+        fields(HOST, *pairs[3:], KEY, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")),
+    )
+
+
+def test_a_101_gets_our_id_and_our_two_fields_for_one_hop() -> None:
+    pairs = (
+        (b"upgrade", b"WebSocket"),
+        (b"Sec-WebSocket-Accept", b"a"),
+        (b"connection", b"upgrade, x-hop"),
+        (b"X-Hop", b"1"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"Content-Length", b"5"),
+        (b"awfproxy-request-id", b"forged"),
+    )
+    after = prepare_switch(ResponseHead(b"1.1", 101, b"Yes", fields(*pairs)), b"id")
+    own = ((b"awfproxy-request-id", b"id"), (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
+    assert after == ResponseHead(b"1.1", 101, b"Yes", fields(pairs[1], *own))
 
 
 def test_trailers_of_a_response_lose_what_must_not_reach_a_head() -> None:

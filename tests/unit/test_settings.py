@@ -9,7 +9,7 @@ from awfproxy.commandline import help_text, parse
 from awfproxy.errors import ConfigError
 from awfproxy.options import BY_NAME, OPTIONS, PROVIDER_SETTINGS, CommandLineError
 from awfproxy.provider_settings import ProviderSettings
-from awfproxy.settings import Deadlines, Egress, Entry, PoolLimits, Probe, Settings, load
+from awfproxy.settings import Deadlines, Egress, Entry, PoolLimits, Probe, Settings, WebSocketLimits, load
 from awfproxy.wire.target import Origin, join_base_path
 
 PROXY = "http://squid:3128"
@@ -69,6 +69,14 @@ def test_defaults(environ: dict[str, str]) -> None:
     assert made.pool == PoolLimits()
     assert (made.max_connections, made.local_pages, made.log_format) == (2048, "", "text")
     assert (made.roots_file, made.extra_ca_files, made.warnings) == (None, (), ())
+
+
+def test_websocket_has_limits_of_its_own_and_can_be_refused(environ: dict[str, str]) -> None:
+    made = settings(environ)
+    assert (only(made).websocket, made.websocket_limits) == (True, WebSocketLimits(1800.0, 86400.0))
+    environ |= {"AWFPROXY_WEBSOCKET_LIFETIME": "60"}
+    made = settings(environ, "--websocket", "refuse", "--websocket-idle-deadline", "2.5")
+    assert (only(made).websocket, made.websocket_limits) == (False, WebSocketLimits(2.5, 60.0))
 
 
 def test_defaults_of_the_table_are_those_of_the_values(environ: dict[str, str], canary: str) -> None:
