@@ -4,25 +4,26 @@ from pathlib import Path
 
 from tests.e2e.conftest import Stack
 from tests.kit import responses_api
-from tests.kit.codex import VERSION, Codex
-from tests.kit.tools import need
+from tests.kit.clients.installed import agent_version
+from tests.kit.codex import Codex
+from tests.kit.tools import need_sandbox
 
 
 def test_codex_completes_a_turn_over_http_streamed(own_stack: Stack, tmp_path: Path) -> None:
-    need("codex", "squid")
+    need_sandbox("codex", "squid")
     turn = Codex(tmp_path, own_stack.port).exec("Say hello")
     assert turn.code == 0, turn.stderr
     assert responses_api.TEXT in turn.stdout
     seen = own_stack.origin.wait_for(b"POST /v1/responses ")
     assert b'"stream":true' in seen.body.replace(b" ", b"")
     assert seen.values(b"authorization") == [b"Bearer THE-KEY"]
-    assert f"codex_exec/{VERSION}".encode() in seen.head
+    assert f"codex_exec/{agent_version('codex')}".encode() in seen.head
     own_stack.daemon.wait_for_output("/v1/responses")
     assert " 426 " not in own_stack.daemon.output()
 
 
 def test_codex_that_asks_for_websocket_falls_back_at_once(own_stack: Stack, tmp_path: Path) -> None:
-    need("codex", "squid")
+    need_sandbox("codex", "squid")
     config = Codex.default_config(own_stack.port) + "supports_websockets = true\n"
     turn = Codex(tmp_path, own_stack.port, config).exec("Say hello", deadline=30)
     assert turn.code == 0, turn.stderr
@@ -32,7 +33,7 @@ def test_codex_that_asks_for_websocket_falls_back_at_once(own_stack: Stack, tmp_
 
 def test_codex_pointed_here_without_the_base_path_works(own_stack: Stack, tmp_path: Path) -> None:
     """gh-aw gives its agents a base URL without /v1."""
-    need("codex", "squid")
+    need_sandbox("codex", "squid")
     config = Codex.default_config(own_stack.port).replace("/v1", "")
     turn = Codex(tmp_path, own_stack.port, config).exec("Say hello")
     assert turn.code == 0, turn.stderr

@@ -13,7 +13,8 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 from urllib.parse import parse_qsl
 
 import attrs
@@ -41,6 +42,8 @@ class Seen:
     length: int = 0
     sha256: str = ""
     trailers: tuple[tuple[bytes, bytes], ...] = ()
+    messages: list[dict[str, Any]] = attrs.Factory(list)
+    """After an upgrade to WebSocket: the text messages, which are JSON."""
     ended: str = ""
     """'' while it goes on; 'answered'; 'left' when the peer closed or reset before the answer's end."""
 
@@ -51,8 +54,17 @@ class Seen:
 class Origin:
     """Listens on a loopback port from `start` to `close`."""
 
-    def __init__(self, leaf: Leaf, key: str, *, alpn: str = "http/1.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        leaf: Leaf,
+        key: str,
+        *,
+        alpn: str = "http/1.1",
+        port: int = 0,
+        exchange: "type[Exchange] | None" = None,
+    ) -> None:
         self.key = key.encode("ascii")
+        self._exchange = exchange or Exchange
         self.models_answer: Callable[[Exchange], None] | None = None
         """What `GET /v1/models` does instead of the usual (probes ask this)."""
         self.idle_timeout = 120.0
@@ -157,7 +169,7 @@ class Origin:
             reader = Reader(sock)
             sock.settimeout(self.idle_timeout)
             while not self._closing:
-                if not Exchange(self, number, sock, reader).run():
+                if not self._exchange(self, number, sock, reader).run():
                     break
         except (Closed, OSError):
             pass
@@ -175,12 +187,15 @@ class Origin:
 
 
 class Exchange:
-    """One request and what is answered; `run` says whether the connection goes on."""
+    """One request and what is answered; `run` says whether the connection goes on.
+
+    The other providers' origins derive from it: `admitted`, `unauthorized` and `choose` are theirs.
+    """
 
     def __init__(self, origin: Origin, connection: int, sock: ssl.SSLSocket, reader: Reader) -> None:
         self.origin = origin
         self._sock = sock
-        self._reader = reader
+        self.reader = reader
         self._connection = connection
         self.seen: Seen
         self.options: dict[str, str] = {}
@@ -188,7 +203,7 @@ class Exchange:
         self._body_read = False
 
     def run(self) -> bool:
-        raw = self._reader.until(b"\r\n\r\n")
+        raw = self.reader.until(b"\r\n\r\n")
         self._sock.settimeout(_PATIENCE)
         head = raw.replace(self.origin.key, KEY)
         start, *lines = head[:-4].split(b"\r\n")
@@ -200,7 +215,7 @@ class Exchange:
         path, _, query = target.partition(b"?")
         self.options = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
         try:
-            self._choose(path.decode("latin-1"))()
+            (self.choose(path.decode("latin-1")) if self.admitted() else self.unauthorized)()
         except (Closed, OSError):
             self.seen.ended = "left"
             self.origin.note()
@@ -209,9 +224,11 @@ class Exchange:
         self.origin.note()
         return self.keep
 
-    def _choose(self, path: str) -> Callable[[], None]:
-        if self.seen.values(b"authorization") != [b"Bearer " + KEY]:
-            return self.unauthorized
+    def admitted(self) -> bool:
+        """Whether the right key is in the right field, once."""
+        return self.seen.values(b"authorization") == [b"Bearer " + KEY]
+
+    def choose(self, path: str) -> Callable[[], None]:
         if path.startswith("/v1/kit/"):
             return getattr(self, "do_" + path.removeprefix("/v1/kit/").split("/")[0].replace("-", "_"))
         if path == "/v1/models" and self.origin.models_answer is not None:
@@ -231,9 +248,9 @@ class Exchange:
             return
         self._body_read = True
         if length := self.seen.values(b"content-length"):
-            pieces: Iterator[bytes] = self._reader.exactly(int(length[0]))
+            pieces: Iterator[bytes] = self.reader.exactly(int(length[0]))
         elif self.seen.values(b"transfer-encoding"):
-            pieces = self._reader.chunks()
+            pieces = self.reader.chunks()
         else:
             pieces = iter(())
         digest = hashlib.sha256()
@@ -244,7 +261,7 @@ class Exchange:
                 self.seen.body += piece[: keep - len(self.seen.body)]
                 self.origin.note()
         self.seen.sha256 = digest.hexdigest()
-        self.seen.trailers = getattr(self._reader, "trailers", ())
+        self.seen.trailers = getattr(self.reader, "trailers", ())
 
     def send(self, data: bytes) -> None:
         self._sock.sendall(data)
@@ -283,7 +300,7 @@ class Exchange:
         """Says nothing until the peer goes."""
         self._sock.settimeout(_PATIENCE)
         while True:
-            self._reader.more()
+            self.reader.more()
 
     def number(self, name: str, default: int) -> int:
         return int(self.options.get(name, default))
@@ -314,11 +331,8 @@ class Exchange:
 
     def do_model(self) -> None:
         """/v1/responses and /v1/chat/completions: JSON, or SSE where `"stream": true`."""
-        self.read_body(keep=1 << 24)
-        try:
-            request = json.loads(self.seen.body)
-        except ValueError:
-            self.seen.body = b""
+        request = self.json()
+        if request is None:
             self.error(400, None, "We could not parse the JSON body of your request.")
             return
         chat = self.seen.target.partition(b"?")[0].endswith(b"completions")
@@ -327,6 +341,20 @@ class Exchange:
             self.answer(200, make(request))
             return
         events = responses_api.chat_events(request) if chat else responses_api.response_events(request)
+        self.stream(events)
+
+    def json(self) -> dict[str, Any] | None:
+        """The request's content, if that is a JSON object."""
+        self.read_body(keep=1 << 24)
+        try:
+            request = json.loads(self.seen.body)
+        except ValueError:
+            self.seen.body = b""
+            return None
+        return request if isinstance(request, dict) else None
+
+    def stream(self, events: Iterable[bytes]) -> None:
+        """An answer of server-sent events, one chunk each."""
         self.head(200, "OK", "Content-Type: text/event-stream; charset=utf-8", "Transfer-Encoding: chunked",
                   "x-request-id: req_kit_1")  # fmt: skip
         for event in events:
@@ -442,7 +470,7 @@ class Exchange:
         self.keep = False
         try:
             while True:
-                self._reader.more()
+                self.reader.more()
         except Closed:
             pass
 
