@@ -75,7 +75,7 @@ def test_no_key_a_wrong_one_or_one_too_many_is_refused(kind: str, authority: Aut
             assert answer.status in (400, 401, 403), (fields, answer.status)
 
 
-@pytest.mark.parametrize("name", ["key", "apiKey", "api_key"])
+@pytest.mark.parametrize("name", ["key", "apiKey", "api_key", "access_token"])
 def test_gemini_refuses_a_key_in_the_query(name: str, authority: Authority, canary: str) -> None:
     with serving(authority, canary, GeminiExchange) as origin:
         target = f"/v1beta/models?{name}=placeholder"

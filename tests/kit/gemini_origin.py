@@ -8,6 +8,7 @@ from tests.kit.origin import KEY, Exchange
 from tests.kit.responses_api import TEXT
 
 MODEL = "models/gemini-kit-1"
+_KEY_PARAMETERS = {"key", "api_key", "apikey", "access_token", "oauth_token"}
 
 
 def content(text: str, *, last: bool = True) -> dict[str, Any]:
@@ -34,23 +35,18 @@ class GeminiExchange(Exchange):
     """For `Origin(exchange=...)`; paths may stand below any version, and below a project as Vertex has it."""
 
     def admitted(self) -> bool:
-        query_keys = {"key", "api_key", "apikey"} & {name.lower() for name in self.options}
+        in_query = {name.lower() for name in self.options} & _KEY_PARAMETERS
         return (
             self.seen.values(b"x-goog-api-key") == [KEY]
             and not self.seen.values(b"authorization")
-            and not query_keys
+            and not in_query
         )
 
     def unauthorized(self) -> None:
         """A wrong key is a 400 at Google; none at all, or one in the wrong place, is a 403."""
         if self.seen.values(b"x-goog-api-key") not in ([], [KEY]):
-            detail = {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "API_KEY_INVALID",
-                "domain": "googleapis.com",
-            }
             text = "API key not valid. Please pass a valid API key."
-            self.fail(400, "INVALID_ARGUMENT", text, [detail])
+            self.fail(400, "INVALID_ARGUMENT", text, "API_KEY_INVALID")
         else:
             self.fail(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers.")
 
@@ -66,6 +62,9 @@ class GeminiExchange(Exchange):
             case b"GET", "" if path.endswith("/models"):
                 model = {"name": MODEL, "supportedGenerationMethods": ["generateContent"]}
                 return lambda: self.answer(200, {"models": [model]})
+            case b"GET", "" if path.endswith("/projects"):
+                text = "API keys are not supported by this API."
+                return lambda: self.fail(401, "UNAUTHENTICATED", text, "CREDENTIALS_MISSING")
         return lambda: self.fail(404, "NOT_FOUND", "Not Found")
 
     def do_generate(self) -> None:
@@ -79,6 +78,11 @@ class GeminiExchange(Exchange):
         self.read_body(keep=1 << 24)
         self.stream(content_events())
 
-    def fail(self, status: int, kind: str, text: str, details: list[Any] | None = None) -> None:
-        error = {"code": status, "message": text, "status": kind, "details": details or []}
+    def fail(self, status: int, kind: str, text: str, reason: str | None = None) -> None:
+        info = {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": reason,
+            "domain": "googleapis.com",
+        }
+        error = {"code": status, "message": text, "status": kind, "details": [info] if reason else []}
         self.answer(status, {"error": error})
