@@ -33,7 +33,7 @@ test: $(VENV)/.installed-test tools ## install what the tests need, then run the
 test-latest: $(VENV)/.installed-test tools ## the tests of the real clients with their newest versions (not part of CI)
 	@tests/install-tools latest
 	@AWFPROXY_TEST_CLIENTS=.cache/clients-latest AWFPROXY_TEST_SDKS=.cache/sdks-latest \
-	    $(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e/test_codex.py
+	    $(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e/test_codex.py tests/e2e/clients
 
 check: $(VENV)/.installed-test ## lint, types, unit and in-memory tests, in under a minute
 	@$(BIN)/ruff check .
