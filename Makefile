@@ -9,10 +9,10 @@ TESTS ?= tests/unit tests/memory tests/e2e
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench clean tools
+.PHONY: help run test test-latest check bench clean tools
 
 help: ## this text
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo
 	@echo 'make run ARGS="--port 10000 --egress-proxy http://127.0.0.1:3128"'
 	@echo 'make test TESTS=tests/e2e/test_squid.py PYTEST_ARGS="-x -k denied"'
@@ -29,6 +29,11 @@ run: $(VENV)/.installed ## start awfproxy in the foreground; with no key source 
 
 test: $(VENV)/.installed-test tools ## install what the tests need, then run them all
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) $(TESTS)
+
+test-latest: $(VENV)/.installed-test tools ## the tests of the real clients with their newest versions (not part of CI)
+	@tests/install-tools latest
+	@AWFPROXY_TEST_CLIENTS=.cache/clients-latest AWFPROXY_TEST_SDKS=.cache/sdks-latest \
+	    $(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e/test_codex.py tests/e2e/clients
 
 check: $(VENV)/.installed-test ## lint, types, unit and in-memory tests, in under a minute
 	@$(BIN)/ruff check .

@@ -5,28 +5,29 @@ from pathlib import Path
 from tests.e2e.conftest import Stack, options
 from tests.kit import responses_api
 from tests.kit.certificates import Authority
-from tests.kit.codex import VERSION, Codex
+from tests.kit.clients.installed import agent_version
+from tests.kit.codex import Codex
 from tests.kit.daemon import Daemon
 from tests.kit.origin import Origin
 from tests.kit.squid import Squid
-from tests.kit.tools import need
+from tests.kit.tools import need_sandbox
 
 
 def test_codex_completes_a_turn_over_http_streamed(own_stack: Stack, tmp_path: Path) -> None:
-    need("codex", "squid")
+    need_sandbox("codex", "squid")
     turn = Codex(tmp_path, own_stack.port).exec("Say hello")
     assert turn.code == 0, turn.stderr
     assert responses_api.TEXT in turn.stdout
     seen = own_stack.origin.wait_for(b"POST /v1/responses ")
     assert b'"stream":true' in seen.body.replace(b" ", b"")
     assert seen.values(b"authorization") == [b"Bearer THE-KEY"]
-    assert f"codex_exec/{VERSION}".encode() in seen.head
+    assert f"codex_exec/{agent_version('codex')}".encode() in seen.head
     own_stack.daemon.wait_for_output("/v1/responses")
     assert " 426 " not in own_stack.daemon.output()
 
 
 def test_codex_completes_a_turn_over_websocket(own_stack: Stack, tmp_path: Path) -> None:
-    need("codex", "squid")
+    need_sandbox("codex", "squid")
     config = Codex.default_config(own_stack.port) + "supports_websockets = true\n"
     turn = Codex(tmp_path, own_stack.port, config).exec("Say hello", deadline=30)
     assert turn.code == 0, turn.stderr
@@ -34,7 +35,7 @@ def test_codex_completes_a_turn_over_websocket(own_stack: Stack, tmp_path: Path)
     seen = own_stack.origin.wait_for(b"GET /v1/responses ", lambda seen: bool(seen.ended))
     assert seen.values(b"upgrade") == [b"websocket"]
     assert seen.values(b"authorization") == [b"Bearer THE-KEY"]
-    assert b"Say hello" in seen.body
+    assert "Say hello" in str(seen.messages)
     assert not own_stack.origin.find(b"POST /v1/responses ")
     own_stack.daemon.wait_for_output("status=101")
 
@@ -42,7 +43,7 @@ def test_codex_completes_a_turn_over_websocket(own_stack: Stack, tmp_path: Path)
 def test_codex_falls_back_at_once_where_websocket_is_refused(
     authority: Authority, own_origin: Origin, squid: Squid, canary: str, tmp_path: Path
 ) -> None:
-    need("codex", "squid")
+    need_sandbox("codex", "squid")
     with Daemon(
         *options(authority, own_origin, squid), "--websocket", "refuse", env={"OPENAI_API_KEY": canary}
     ) as daemon:
@@ -58,7 +59,7 @@ def test_codex_falls_back_at_once_where_websocket_is_refused(
 
 def test_codex_pointed_here_without_the_base_path_works(own_stack: Stack, tmp_path: Path) -> None:
     """gh-aw gives its agents a base URL without /v1."""
-    need("codex", "squid")
+    need_sandbox("codex", "squid")
     config = Codex.default_config(own_stack.port).replace("/v1", "")
     turn = Codex(tmp_path, own_stack.port, config).exec("Say hello")
     assert turn.code == 0, turn.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit import canary as canaries
-from tests.kit.codex import codex_binary
+from tests.kit.clients.installed import agent_binary
 from tests.kit.daemon import ROOT, Daemon
 from tests.kit.tools import need
 
@@ -37,7 +37,7 @@ def commands(demo: Daemon, program: str) -> list[str]:
 
 
 def as_printed(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    place = os.path.dirname(codex_binary() or "/nonexistent")
+    place = os.path.dirname(agent_binary("codex") or "/nonexistent")
     done = subprocess.run(
         ["sh", "-c", command],
         cwd=folder,

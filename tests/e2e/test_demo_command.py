@@ -13,7 +13,7 @@ import tempfile
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.kit.codex import codex_binary
+from tests.kit.clients.installed import search_path
 from tests.kit.daemon import Daemon, environment
 from tests.kit.tools import need
 from tests.kit.websocket import connect
@@ -86,11 +86,10 @@ def test_the_printed_curl_lines_work_past_the_environment_s_proxy(running):
 
 def test_the_printed_codex_command_completes_a_turn_without_a_key(running, tmp_path):
     need("codex")
-    path = f"{os.path.dirname(codex_binary())}:{os.path.dirname(shutil.which('node') or '')}:/usr/bin:/bin"
     home = {
         "HOME": str(tmp_path),
         "CODEX_HOME": str(tmp_path),
-        "PATH": path,
+        "PATH": search_path(),
         "HTTP_PROXY": "http://127.0.0.1:1",
     }
     assert TEXT in run(f"cd {tmp_path} && {printed(running, 'codex exec')}", **home)

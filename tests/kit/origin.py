@@ -12,7 +12,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 from urllib.parse import parse_qsl
 
 import attrs
@@ -43,6 +44,8 @@ class Seen:
     trailers: tuple[tuple[bytes, bytes], ...] = ()
     close_code: int | None = None
     """Of a WebSocket: the client's."""
+    messages: list[dict[str, Any]] = attrs.Factory(list)
+    """After an upgrade to WebSocket: the text messages, which are JSON."""
     ended: str = ""
     """'' while it goes on; 'answered'; 'left' when the peer closed or reset before the answer's end."""
 
@@ -53,8 +56,17 @@ class Seen:
 class Origin:
     """Listens on a loopback port, one of those that the kit's Squid allows, from `start` to `close`."""
 
-    def __init__(self, leaf: Leaf, key: str, *, alpn: str = "http/1.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        leaf: Leaf,
+        key: str,
+        *,
+        alpn: str = "http/1.1",
+        port: int = 0,
+        exchange: "type[Exchange] | None" = None,
+    ) -> None:
         self.key = key.encode("ascii")
+        self._exchange = exchange or Exchange
         self.models_answer: Callable[[Exchange], None] | None = None
         """What `GET /v1/models` does instead of the usual (probes ask this)."""
         self.idle_timeout = 120.0
@@ -161,7 +173,7 @@ class Origin:
             reader = Reader(sock)
             sock.settimeout(self.idle_timeout)
             while not self._closing:
-                if not Exchange(self, number, sock, reader).run():
+                if not self._exchange(self, number, sock, reader).run():
                     break
         except (Closed, OSError):
             pass
@@ -179,12 +191,15 @@ class Origin:
 
 
 class Exchange:
-    """One request and what is answered; `run` says whether the connection goes on."""
+    """One request and what is answered; `run` says whether the connection goes on.
+
+    The other providers' origins derive from it: `admitted`, `unauthorized` and `choose` are theirs.
+    """
 
     def __init__(self, origin: Origin, connection: int, sock: ssl.SSLSocket, reader: Reader) -> None:
         self.origin = origin
         self._sock = sock
-        self._reader = reader
+        self.reader = reader
         self._connection = connection
         self.seen: Seen
         self.options: dict[str, str] = {}
@@ -193,7 +208,7 @@ class Exchange:
         self._raw = b""
 
     def run(self) -> bool:
-        raw = self._raw = self._reader.until(b"\r\n\r\n")
+        raw = self._raw = self.reader.until(b"\r\n\r\n")
         self._sock.settimeout(_PATIENCE)
         head = raw.replace(self.origin.key, KEY)
         start, *lines = head[:-4].split(b"\r\n")
@@ -205,7 +220,7 @@ class Exchange:
         path, _, query = target.partition(b"?")
         self.options = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
         try:
-            self._choose(path.decode("latin-1"))()
+            (self.choose(path.decode("latin-1")) if self.admitted() else self.unauthorized)()
         except (Closed, OSError):
             self.seen.ended = "left"
             self.origin.note()
@@ -214,9 +229,11 @@ class Exchange:
         self.origin.note()
         return self.keep
 
-    def _choose(self, path: str) -> Callable[[], None]:
-        if self.seen.values(b"authorization") != [b"Bearer " + KEY]:
-            return self.unauthorized
+    def admitted(self) -> bool:
+        """Whether the right key is in the right field, once."""
+        return self.seen.values(b"authorization") == [b"Bearer " + KEY]
+
+    def choose(self, path: str) -> Callable[[], None]:
         if path.startswith("/v1/kit/"):
             return getattr(self, "do_" + path.removeprefix("/v1/kit/").split("/")[0].replace("-", "_"))
         if path == "/v1/models" and self.origin.models_answer is not None:
@@ -227,8 +244,7 @@ class Exchange:
         if path in ("/v1/responses", "/v1/chat/completions") and self.seen.method == b"POST":
             return self.do_model
         if path == "/v1/responses" and self.seen.values(b"upgrade"):
-            self.options["do"] = "responses"
-            return self.do_ws
+            return self.do_responses_socket
         return self.do_echo
 
     # --- pieces ----------------------------------------------------------------------------------
@@ -239,9 +255,9 @@ class Exchange:
             return
         self._body_read = True
         if length := self.seen.values(b"content-length"):
-            pieces: Iterator[bytes] = self._reader.exactly(int(length[0]))
+            pieces: Iterator[bytes] = self.reader.exactly(int(length[0]))
         elif self.seen.values(b"transfer-encoding"):
-            pieces = self._reader.chunks()
+            pieces = self.reader.chunks()
         else:
             pieces = iter(())
         digest = hashlib.sha256()
@@ -252,7 +268,7 @@ class Exchange:
                 self.seen.body += piece[: keep - len(self.seen.body)]
                 self.origin.note()
         self.seen.sha256 = digest.hexdigest()
-        self.seen.trailers = getattr(self._reader, "trailers", ())
+        self.seen.trailers = getattr(self.reader, "trailers", ())
 
     def send(self, data: bytes) -> None:
         self._sock.sendall(data)
@@ -291,7 +307,7 @@ class Exchange:
         """Says nothing until the peer goes."""
         self._sock.settimeout(_PATIENCE)
         while True:
-            self._reader.more()
+            self.reader.more()
 
     def number(self, name: str, default: int) -> int:
         return int(self.options.get(name, default))
@@ -322,11 +338,8 @@ class Exchange:
 
     def do_model(self) -> None:
         """/v1/responses and /v1/chat/completions: JSON, or SSE where `"stream": true`."""
-        self.read_body(keep=1 << 24)
-        try:
-            request = json.loads(self.seen.body)
-        except ValueError:
-            self.seen.body = b""
+        request = self.json()
+        if request is None:
             self.error(400, None, "We could not parse the JSON body of your request.")
             return
         chat = self.seen.target.partition(b"?")[0].endswith(b"completions")
@@ -335,6 +348,20 @@ class Exchange:
             self.answer(200, make(request))
             return
         events = responses_api.chat_events(request) if chat else responses_api.response_events(request)
+        self.stream(events)
+
+    def json(self) -> dict[str, Any] | None:
+        """The request's content, if that is a JSON object."""
+        self.read_body(keep=1 << 24)
+        try:
+            request = json.loads(self.seen.body)
+        except ValueError:
+            self.seen.body = b""
+            return None
+        return request if isinstance(request, dict) else None
+
+    def stream(self, events: Iterable[bytes]) -> None:
+        """An answer of server-sent events, one chunk each."""
         self.head(200, "OK", "Content-Type: text/event-stream; charset=utf-8", "Transfer-Encoding: chunked",
                   "x-request-id: req_kit_1")  # fmt: skip
         for event in events:
@@ -450,7 +477,7 @@ class Exchange:
         self.keep = False
         try:
             while True:
-                self._reader.more()
+                self.reader.more()
         except Closed:
             pass
 
@@ -533,10 +560,15 @@ class Exchange:
             return
         self.do_echo()
 
+    def do_responses_socket(self) -> None:
+        """The Responses API over WebSocket."""
+        self.options["do"] = "responses"
+        self.do_ws()
+
     def do_ws(self) -> None:
         """A WebSocket, after a step; see `tests.kit.websocket`."""
         self.step()
-        websocket.serve(self, self._raw, self._sock, self._reader)
+        websocket.serve(self, self._raw, self._sock, self.reader)
 
     def do_refuse(self) -> None:
         """Whatever was asked: `code`, as JSON, on a connection that is kept."""

@@ -27,13 +27,22 @@ def response(request: dict[str, Any], status: str = "completed") -> dict[str, An
 
 
 def response_events(request: dict[str, Any]) -> Iterator[bytes]:
+    for event in response_objects(request):
+        yield f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def response_objects(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The events themselves: over WebSocket each is a message of its own."""
     place = {"item_id": "msg_kit", "output_index": 0, "content_index": 0}
-    yield _event("response.created", response=response(request, "in_progress"))
-    yield _event("response.output_item.added", output_index=0, item=_message("in_progress"))
-    for word in TEXT.split(" "):
-        yield _event("response.output_text.delta", **place, delta=word if word == "Hello" else " " + word)
-    yield _event("response.output_item.done", output_index=0, item=_message())
-    yield _event("response.completed", response=response(request))
+    words = [word if number == 0 else " " + word for number, word in enumerate(TEXT.split(" "))]
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": response(request, "in_progress")},
+        {"type": "response.output_item.added", "output_index": 0, "item": _message("in_progress")},
+        *({"type": "response.output_text.delta", **place, "delta": word} for word in words),
+        {"type": "response.output_item.done", "output_index": 0, "item": _message()},
+        {"type": "response.completed", "response": response(request)},
+    ]
+    yield from ({**event, "sequence_number": number} for number, event in enumerate(events))
 
 
 def chat(request: dict[str, Any]) -> dict[str, Any]:
@@ -53,8 +62,9 @@ def chat_events(request: dict[str, Any]) -> Iterator[bytes]:
         "object": "chat.completion.chunk",
         "model": request.get("model", "kit-model"),
     }
-    for word in TEXT.split(" "):
-        choice = {"index": 0, "delta": {"content": word + " "}, "finish_reason": None}
+    words = [word if number == 0 else " " + word for number, word in enumerate(TEXT.split(" "))]
+    for delta, finish in [*(({"role": "assistant", "content": word}, None) for word in words), ({}, "stop")]:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
         yield b"data: " + json.dumps({**base, "choices": [choice]}).encode() + b"\n\n"
     yield b"data: [DONE]\n\n"
 
@@ -62,7 +72,3 @@ def chat_events(request: dict[str, Any]) -> Iterator[bytes]:
 def _message(status: str = "completed") -> dict[str, Any]:
     content = [{"type": "output_text", "text": TEXT, "annotations": []}] if status == "completed" else []
     return {"type": "message", "id": "msg_kit", "role": "assistant", "status": status, "content": content}
-
-
-def _event(kind: str, **content: Any) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, **content})}\n\n".encode()

@@ -1,27 +1,37 @@
 """What must be installed for a test; on CI a missing tool fails the test instead of skipping it."""
 
+import functools
 import os
 import shutil
 
 import pytest
 
-from tests.kit.codex import VERSION, codex_binary
+from tests.kit.clients.installed import PACKAGES, agent_binary, sdk_python
+from tests.kit.sandbox import namespaces
 from tests.kit.squid import squid_binary
 
 _FINDERS = {
     "squid": squid_binary,
-    "codex": codex_binary,
     "curl": lambda: shutil.which("curl"),
+    "sdks": sdk_python,
+    **{name: functools.partial(agent_binary, name) for name in PACKAGES},
 }
-_SAID = {"codex": f"codex {VERSION}"}
 
 
 def need(*tools: str) -> None:
     """Skips the test where a tool is missing; with CI set it fails."""
-    missing = [_SAID.get(tool, tool) for tool in tools if _FINDERS[tool]() is None]
-    if not missing:
-        return
-    text = f"not installed: {', '.join(missing)} (`make test` installs it)"
+    if missing := [tool for tool in tools if _FINDERS[tool]() is None]:
+        _do_without(f"not installed: {', '.join(missing)} (`make test` installs it)")
+
+
+def need_sandbox(*tools: str) -> None:
+    """For a test that runs these in a `Sandbox`."""
+    need(*tools)
+    if namespaces() is None:
+        _do_without("a network namespace (`unshare -n`) is not permitted: be root or allow user namespaces")
+
+
+def _do_without(text: str) -> None:
     if on_ci():
         pytest.fail(text)
     pytest.skip(text)

@@ -212,10 +212,10 @@ def do_responses(session: Session) -> None:
     session.flush()
     for _, data in session.messages():
         request = json.loads(data)
-        session.exchange.seen.body += data[-65536:] + b"\n"
+        session.exchange.seen.messages.append(request)
         session.exchange.origin.note()
-        for event in responses_api.response_events(request):
-            session.send(Opcode.TEXT, event.partition(b"data: ")[2].strip())
+        for event in responses_api.response_objects(request):
+            session.send(Opcode.TEXT, json.dumps(event).encode())
     _goodbye(session)
 
 

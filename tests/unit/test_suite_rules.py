@@ -77,6 +77,6 @@ def test_missing_tool_skips_at_a_desk_and_fails_on_ci(
     tmp_path: Path, env: dict[str, str], outcome: str
 ) -> None:
     content = "from tests.kit.tools import need\n\ndef test_inner():\n    need('codex')\n"
-    done = run_session(tmp_path, content, AWFPROXY_TEST_CODEX="/nonexistent", **env)
+    done = run_session(tmp_path, content, AWFPROXY_TEST_CLIENTS="/nonexistent", **env)
     assert outcome in done.stdout
     assert "make test" in done.stdout
