@@ -12,6 +12,7 @@ EX_USAGE = 64
 VERBS = {
     "check": "judge settings, key and the way to the provider, as the daemon does before it listens",
     "squid-conf": "print the squid.conf that the configured providers need, for awfproxy alone",
+    "rules": "say what the path rules make of a request, and which line decides: rules test METHOD PATH",
     "demo": "run the daemon against a provider and an egress proxy of its own: no key, no network",
     "env": "print, or write, what makes codex, Claude Code or another agent use awfproxy",
 }

@@ -76,7 +76,7 @@ class World:
         self.decision, self.watching = Deferred(), Deferred()
         self.drained = Deferred()
         self.requests = 0
-        self.listeners, self.ports, self.more, self.closed = [], [], [], []
+        self.listeners, self.ports, self.more, self.closed, self.services = [], [], [], [], []
         self.listens("tcp:10000:interface=127.0.0.1", IPv4Address("TCP", "127.0.0.1", 10000))
 
     def listens(self, description, address):
@@ -139,6 +139,7 @@ class World:
             notifier=self,
             drain_deadline=DRAIN,
             requests_seen=lambda: self.requests,
+            services=self.services,
         )
         self.whole = MultiService()
         self.gate.setServiceParent(self.whole)
@@ -211,6 +212,15 @@ def test_order_of_opening(world):
     assert world.statuses[-1] == "openai: serving on http://127.0.0.1:10000"
     assert world.exits == []
     settle(world)
+
+
+def test_services_that_need_open_ports_start_after_the_last_and_stop_before_the_drain(world):
+    world.services.append(Child(world.story, "reload"))
+    world.open()
+    assert world.story.index("start reload") > world.story.index("listen tcp:10000:interface=127.0.0.1")
+    world.stop()
+    assert world.story.index("stop reload") < world.story.index("drain 20")
+    world.drained.callback(None)
 
 
 def test_each_listener_is_named_in_the_log(world):

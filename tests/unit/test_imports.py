@@ -29,7 +29,8 @@ IMPURE = frozenset({"awfproxy.credentials.sources", "awfproxy.agents.files"})
 PURE_ROOMS = ("errors", "agents", "wire", "providers", "credentials", "settings", "squid")
 ONLY_IMPORTER = {"httptools": "awfproxy.wire.parser", "tomlkit": "awfproxy.agents.tomlfile"}
 ENVIRONMENT_READERS = frozenset(
-    {"awfproxy.tap"} | {f"awfproxy.cli.{verb}" for verb in ("main", "demo", "check", "env", "squid_conf")}
+    {"awfproxy.tap"}
+    | {f"awfproxy.cli.{verb}" for verb in ("main", "demo", "check", "env", "squid_conf", "rules")}
 )
 
 

@@ -1,0 +1,126 @@
+"""`awfproxy rules test METHOD PATH`: what the path rules make of a request, and which line decides.
+
+Needs no key and connects to nothing: the rules are those that the daemon would have with the same options,
+environment and file.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+
+from awfproxy.commandline import help_text, parse
+from awfproxy.credentials.sources import read_file
+from awfproxy.errors import ClientError, ConfigError
+from awfproxy.given import AllGiven, resolve_all
+from awfproxy.options import CommandLineError, Option
+from awfproxy.provider_settings import access_of
+from awfproxy.providers.provider import Provider
+from awfproxy.providers.rules import canonical
+from awfproxy.service.exit import ExitCode, one_line
+from awfproxy.syntax import names
+from awfproxy.wire.target import join_base_path, origin_form
+
+PROVIDER = Option(
+    "provider",
+    "NAMES",
+    "Whose rules to ask, separated by commas. The default is every provider's.",
+    "The test",
+    None,
+    names,
+)
+
+HELP = """\
+awfproxy rules test METHOD PATH says what would happen to that request, and which rule decides. Nothing is
+sent, and no key is needed.
+
+  awfproxy rules test GET /v1/models
+  awfproxy rules test --provider openai --config /etc/awfproxy.toml DELETE /v1/files/file-1
+  awfproxy rules test --provider copilot POST /mcp/readonly
+
+PATH is what the agent asks for; the base path is put in front of it as the daemon does. It ends with 0 if
+the request would be forwarded by every provider asked, else with 1. How rules are written: docs/rules.md.
+
+All other options are the daemon's:
+
+"""
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    try:
+        words, options = _apart(arguments)
+        line = parse(options, own=(PROVIDER,))
+        if "help" in line.flags:
+            sys.stdout.write(HELP + help_text("awfproxy rules test", own=(PROVIDER,)))
+            return 0
+        if len(words) != 3 or words[0] != "test":
+            raise CommandLineError("Write: awfproxy rules test METHOD PATH. See awfproxy rules --help")
+        asked = line.values.pop("provider")
+        environ = os.environ if environ is None else environ
+        given = resolve_all(line.values, environ, read_file)
+        refused = False
+        for provider in _asked(given, asked):
+            allowed, said = outcome(provider, given, environ, words[1], words[2])
+            refused |= not allowed
+            sys.stdout.write(f"{provider.name}: {one_line(said)}\n")
+        return int(refused)
+    except CommandLineError as error:
+        return _refuse(ExitCode.USAGE, str(error))
+    except ConfigError as error:
+        return _refuse(ExitCode.CONFIG, str(error))
+
+
+def outcome(
+    provider: Provider, given: AllGiven, environ: Mapping[str, str], method: str, path: str
+) -> tuple[bool, str]:
+    """(whether the request would be forwarded, what decides) for one provider."""
+    if not _METHOD.fullmatch(method):
+        raise CommandLineError("The method is not one. Write GET, POST or another in upper case.")
+    access = access_of(provider, given, environ)
+    rules = given.rules.get(provider.name, access.rules)
+    try:
+        target = origin_form(os.fsencode(path), access.origin, None)
+        target = join_base_path(access.base_path, target)
+        verdict = rules.judge(method.encode("ascii"), target)
+        judged = canonical(target) if rules else target
+    except ClientError as error:
+        return False, f"refused, {error.status} {error.code}: {error}"
+    shown = f"{method} {judged.decode('ascii', 'backslashreplace')}"
+    if verdict.allowed:
+        return True, f"forwarded, {shown}. {rules.explain(verdict)}"
+    return False, f"refused, 403 path_denied, {shown}. {rules.explain(verdict)}"
+
+
+def _asked(given: AllGiven, asked: str | list[str] | None) -> list[Provider]:
+    by_name = {provider.name: provider for provider in given.providers}
+    if asked is None:
+        return list(by_name.values())
+    try:
+        wanted = names(str(asked))
+    except ValueError as error:
+        raise CommandLineError(f"--provider: {error}") from None
+    if unknown := [name for name in wanted if name not in by_name]:
+        raise CommandLineError(f"--provider names {unknown[0]}, but there are {', '.join(by_name)}.")
+    return [by_name[name] for name in wanted]
+
+
+def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words that are no options, and the options with their values."""
+    words: list[str] = []
+    options: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            words.append(argument)
+            continue
+        options.append(argument)
+        if "=" not in argument and argument not in ("--help", "-h"):
+            options += [value for value in (next(rest, None),) if value is not None]
+    return words, options
+
+
+def _refuse(code: ExitCode, sentence: str) -> int:
+    sys.stderr.write(f"awfproxy: {one_line(sentence)}\n")
+    return code
