@@ -4,9 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find awfproxy twisted -name '*.py' -o -name py.typed) setup.cfg pyproject.toml
+KEYS := (OPENAI|ANTHROPIC|GEMINI|GOOGLE|COPILOT_PROVIDER)_API_KEY|COPILOT_GITHUB_TOKEN
+KEYS := $(KEYS)|AWFPROXY_([A-Z]+_)?KEY_FILE|AWFPROXY_CONFIG|AWFPROXY_PROFILE
 ARGS ?=
 TESTS ?= tests/unit tests/memory tests/e2e
-PYTEST_ARGS ?=
+PYTEST_KEYS := (OPENAI|ANTHROPIC|GEMINI|GOOGLE|COPILOT_PROVIDER)_API_KEY|COPILOT_GITHUB_TOKEN
+KEYS := $(KEYS)|AWFPROXY_([A-Z]+_)?KEY_FILE|AWFPROXY_CONFIG|AWFPROXY_PROFILE
+ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-latest check bench clean tools
@@ -19,9 +23,9 @@ help: ## this text
 
 run: $(VENV)/.installed ## start awfproxy in the foreground; with no key source set at all, its demo
 	@set -- $(ARGS); \
-	if [ -z "$${OPENAI_API_KEY+set}$${AWFPROXY_KEY_FILE+set}$${AWFPROXY_CONFIG+set}" ] \
-	    && ! [ -e "$${CREDENTIALS_DIRECTORY:-/nonexistent}/openai_api_key" ] \
-	    && case " $$* " in *" --key-file"*|*" --config"*) false;; esac; \
+	if ! env | grep -qE '^($(KEYS))=' && ! ls "$${CREDENTIALS_DIRECTORY:-/nonexistent}" 2>/dev/null | \
+	    grep -qE '_api_key$$|_token$$' \
+	    && case " $$* " in *key-file*|*" --config"*|*" --profile"*) false;; esac; \
 	then exec $(BIN)/awfproxy demo "$$@"; \
 	else exec $(BIN)/twistd -n --pidfile= awfproxy "$$@"; fi
 # The exit code: make itself ends with 2 whenever a recipe fails. The code of awfproxy (78, 77, …) is in make's

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from awfproxy.providers.builtin import BUILT_IN
 from tests.kit import canary as canaries
 from tests.kit.clients.installed import agent_binary
 from tests.kit.daemon import ROOT, Daemon
@@ -121,5 +122,12 @@ def test_make_run_without_a_key_is_the_demo_and_with_an_empty_one_is_not(tmp_pat
     assert make_run(OPENAI_API_KEY="sk-x") == daemon
     assert make_run(AWFPROXY_KEY_FILE="/f") == daemon
     assert make_run(AWFPROXY_CONFIG="/f") == daemon
+    for variable in (
+        *(provider.variable for provider in BUILT_IN),
+        "COPILOT_PROVIDER_API_KEY",
+        "AWFPROXY_GEMINI_KEY_FILE",
+        "AWFPROXY_PROFILE",
+    ):
+        assert make_run(**{variable: "x"}) == daemon, variable
     (tmp_path / "openai_api_key").touch()
     assert make_run(CREDENTIALS_DIRECTORY=str(tmp_path)) == daemon
