@@ -340,11 +340,11 @@ def test_an_origin_that_fails_before_the_101_is_a_502(own_stack: Stack, behaviou
     works(own_stack)
 
 
-@pytest.mark.parametrize(("listening", "codes"), [(True, {"tls_closed"}), (False, {"egress_failed"})])
+@pytest.mark.parametrize(("listening", "code"), [(True, "tls_closed"), (False, "egress_failed")])
 def test_an_origin_that_fails_before_tls_stands_is_said(
-    authority: Authority, squid: Squid, canary: str, listening: bool, codes: set[str]
+    authority: Authority, squid: Squid, canary: str, listening: bool, code: str
 ) -> None:
-    """It resets each connection as it comes, or takes none."""
+    """It resets each connection within TLS, or takes none."""
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
         if not listening:
@@ -357,7 +357,7 @@ def test_an_origin_that_fails_before_tls_stands_is_said(
         ) as daemon, Client(daemon.ready().port) as client:  # fmt: skip
             ask(client, "/v1/kit/ws", behind=b"held")
             answer = client.answer()
-            assert answer.error_code in codes
+            assert answer.error_code == code
             assert answer.value(b"Connection") == b"close"
             assert client.closed()
             assert daemon.health()["tunnels"]["waiting"] == 0  # type: ignore[index]
@@ -366,9 +366,12 @@ def test_an_origin_that_fails_before_tls_stands_is_said(
 
 
 def _reset_all(door: socket.socket) -> None:
+    """Once the client has begun TLS: earlier, Squid might not have answered CONNECT yet."""
     with contextlib.suppress(OSError):
         while True:
-            reset(door.accept()[0])
+            taken, _ = door.accept()
+            taken.recv(1)
+            reset(taken)
 
 
 def test_an_egress_proxy_that_denies_is_403(authority: Authority, origin: Origin, canary: str) -> None:
