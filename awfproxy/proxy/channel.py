@@ -381,11 +381,11 @@ class Channel(Protocol):
             tunnel.drain()
 
     def end_writing(self) -> None:
-        """Our FIN, after what was written; the client may go on."""
+        """Our FIN, after what was written; the client may go on, where its transport has directions."""
         if hasattr(self._stream, "loseWriteConnection"):
             self._stream.loseWriteConnection()
         else:
-            self.close()
+            self._stream.loseConnection()
 
     def close(self) -> None:
         """Ends politely."""

@@ -17,7 +17,7 @@ from tests.kit.certificates import Authority
 from tests.kit.client import Client
 from tests.kit.daemon import Daemon
 from tests.kit.origin import Origin
-from tests.kit.reader import Closed, poll
+from tests.kit.reader import Closed, poll, reset
 from tests.kit.squid import Squid
 from tests.kit.websocket import ask, connect, join
 
@@ -340,6 +340,40 @@ def test_an_origin_that_fails_before_the_101_is_a_502(own_stack: Stack, behaviou
     works(own_stack)
 
 
+@pytest.mark.parametrize(("listening", "code"), [(True, "tls_closed"), (False, "egress_failed")])
+def test_an_origin_that_fails_before_tls_stands_is_said(
+    authority: Authority, squid: Squid, canary: str, listening: bool, code: str
+) -> None:
+    """It resets each connection within TLS, or takes none."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+        if not listening:
+            door.close()
+        else:
+            threading.Thread(target=_reset_all, args=(door,), daemon=True).start()
+        with Daemon(
+            "--egress-proxy", squid.url, "--ca-file", str(authority.file), "--target", f"{NAME}:{port}",
+            "--probe", "off", "--pool-warm", "0", env={"OPENAI_API_KEY": canary},
+        ) as daemon, Client(daemon.ready().port) as client:  # fmt: skip
+            ask(client, "/v1/kit/ws", behind=b"held")
+            answer = client.answer()
+            assert answer.error_code == code
+            assert answer.value(b"Connection") == b"close"
+            assert client.closed()
+            assert daemon.health()["tunnels"]["waiting"] == 0  # type: ignore[index]
+        if listening:
+            door.shutdown(socket.SHUT_RDWR)
+
+
+def _reset_all(door: socket.socket) -> None:
+    """Once the client has begun TLS: earlier, Squid might not have answered CONNECT yet."""
+    with contextlib.suppress(OSError):
+        while True:
+            taken, _ = door.accept()
+            taken.recv(1)
+            reset(taken)
+
+
 def test_an_egress_proxy_that_denies_is_403(authority: Authority, origin: Origin, canary: str) -> None:
     with Squid(["example.test"]) as squid, Daemon(
         *options(authority, origin, squid), "--probe", "off", env={"OPENAI_API_KEY": canary}
@@ -358,12 +392,13 @@ def test_memory_stays_flat_while_nobody_reads(own_stack: Stack) -> None:
     """All are filled in both directions until nothing moves: buffers of the kernel apart, each
     holds what one read brings and what waits above the transport's high water."""
     sockets = 24
+    works(own_stack)
+    before = own_stack.daemon.memory()
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Client(own_stack.port, timeout=60)) for _ in range(sockets)]
         for client in clients:
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             join(client, "/v1/kit/ws?do=flood")
-        before = own_stack.daemon.memory()
         filling = [threading.Thread(target=_fill, args=(client.sock,)) for client in clients]
         for each in filling:
             each.start()

@@ -5,7 +5,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from awfproxy.settings import Deadlines, PoolLimits, WebSocketLimits
-from tests.memory.peers import SWITCHED, answer, get, handshake, responses
+from tests.memory.peers import SWITCHED, Wire, answer, get, handshake, responses
 
 EVIL = b"GET /evil HTTP/1.1\r\nHost: x\r\n\r\n"
 REFUSALS = [
@@ -386,6 +386,27 @@ def test_the_origins_end_is_passed_on_while_the_client_goes_on(joined):
     assert not origin.aborted
     assert not client.aborted
     assert house.outcomes == ["completed"]
+
+
+def test_a_client_whose_transport_ends_only_as_a_whole_loses_nothing_of_the_origins(house):
+    """Such as TLS of a listener of Twisted's."""
+
+    class Whole(Wire):
+        @property
+        def loseWriteConnection(self):
+            raise AttributeError
+
+    client = Whole(house.loop, house.site.buildProtocol(None), port=10000)
+    client.deliver(handshake())
+    client.take(0)
+    house.origin.deliver(SWITCHED + b"x" * 100000)
+    house.origin.finish()
+    client.take()
+    assert client.received.endswith(b"\r\n\r\n" + b"x" * 100000)
+    assert client.lost is not None
+    assert house.origin.lost is not None
+    assert house.pool.stats().busy == 0
+    assert len(house.outcomes) == 1
 
 
 def test_an_end_waits_for_what_was_written_before_it(joined):
