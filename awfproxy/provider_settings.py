@@ -3,11 +3,13 @@
 Pure, like `settings`, which puts the providers together.
 """
 
+import os
 from collections.abc import Mapping
 
 import attrs
 
 from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.shape import check_shape
 from awfproxy.credentials.sources import KeyFound, ModeOf, ReadFile, find_key
 from awfproxy.errors import ConfigError
 from awfproxy.given import AllGiven, Given
@@ -57,6 +59,10 @@ def provider_settings(
     def setting(name: str) -> Given:
         return given.of(provider, name)
 
+    if not given.profile.repairs_keys:
+        for variable in provider.further_variables:
+            if variable in environ and not environ[variable].strip():
+                check_shape(os.fsencode(environ[variable]), f"environment variable {variable}", provider)
     access = access_of(provider, given, environ, instance)
     key_file = setting("key-file").value
     found = [

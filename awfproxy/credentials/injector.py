@@ -14,6 +14,7 @@ from itertools import starmap
 from awfproxy.credentials.secret import Secret
 from awfproxy.errors import CredentialMissing
 from awfproxy.providers.provider import Access, Added
+from awfproxy.providers.rules import OVERRIDES
 from awfproxy.wire.framing import CHUNKED, UNTIL_CLOSE, Framing, Length
 from awfproxy.wire.message import Field, Fields, RequestHead, ResponseHead, field
 from awfproxy.wire.target import join_base_path, path_of, without_parameters
@@ -47,9 +48,9 @@ belong to it too."""
 
 _STRIPPED_PREFIX = b"x-forwarded-"
 _KEY_SUBPROTOCOL = b"openai-insecure-api-key."
-_NO_TRAILER = frozenset(
-    {b"host", b"trailer", b"content-encoding", b"content-type", b"expect", b"sec-websocket-protocol"}
-)
+_NO_TRAILER = OVERRIDES | {
+    b"host", b"trailer", b"content-encoding", b"content-type", b"expect", b"sec-websocket-protocol"
+}  # fmt: skip
 # Content-Length itself is placed before this is asked; what is removed here is `Content_Length`.
 _REMOVED = frozenset(HOP_BY_HOP) | frozenset(STRIPPED) | {b"content-length"}
 _CHUNKED_FIELD = field(b"Transfer-Encoding", b"chunked")

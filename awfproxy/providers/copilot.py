@@ -190,6 +190,7 @@ PROVIDER = Provider(
     host="api.githubcopilot.com",
     port=10002,
     variable="COPILOT_GITHUB_TOKEN",
+    further_variables=(byok.KEY_VARIABLE,),
     target_variable="COPILOT_API_TARGET",
     base_path_variable="COPILOT_API_BASE_PATH",
     auth_field_variable=None,

@@ -121,6 +121,9 @@ class Provider:
     variable: str
     """Environment variable of the usual key."""
 
+    further_variables: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    """Environment variables of its other keys: one set but empty is an error, as with the usual one."""
+
     target_variable: str | None
     base_path_variable: str | None
     auth_field_variable: str | None

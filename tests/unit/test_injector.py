@@ -23,6 +23,7 @@ from awfproxy.credentials.secret import Secret
 from awfproxy.errors import CredentialMissing
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Access, Asked, KeyUse, bare_key, bearer
+from awfproxy.providers.rules import OVERRIDES
 from awfproxy.wire.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, Framing, Length
 from awfproxy.wire.message import Fields, RequestHead, ResponseHead, field, serialise_request, values
 from awfproxy.wire.target import Origin
@@ -397,7 +398,7 @@ def test_keys_among_the_query_parameters_go_before_the_base_path_is_joined() -> 
 @pytest.mark.parametrize(
     "name",
     sorted(
-        {*STRIPPED, *HOP_BY_HOP, b"x-forwarded-for", b"host", b"content-length", b"trailer",
+        {*STRIPPED, *HOP_BY_HOP, *OVERRIDES, b"x-forwarded-for", b"host", b"content-length", b"trailer",
          b"content-encoding", b"content-type", b"expect", b"sec-websocket-protocol"}
     ),
 )  # fmt: skip

@@ -601,3 +601,153 @@ def test_help_names_every_option_with_its_default_and_shared_variables() -> None
         if option.default:
             assert f"default {option.default}" in " ".join(words)
     assert text.count("twistd -n --pidfile= awfproxy") > 3
+
+
+# --- several providers ------------------------------------------------------------------------------
+
+EVERY_KEY = (
+    "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "COPILOT_GITHUB_TOKEN", "GEMINI_API_KEY", "GOOGLE_API_KEY",
+)  # fmt: skip
+
+
+def names(made: Settings) -> list[str]:
+    return [one.provider.name for one in made.providers]
+
+
+def test_each_provider_with_a_key_has_its_port_and_origin(canary: str) -> None:
+    made = settings(dict.fromkeys(EVERY_KEY, canary) | {"HTTPS_PROXY": PROXY})
+    assert [(one.provider.name, one.listen, one.access.origin.host) for one in made.providers] == [
+        (name, (f"tcp:{port}:interface=127.0.0.1",), host)
+        for name, port, host in (
+            ("openai", 10000, "api.openai.com"),
+            ("anthropic", 10001, "api.anthropic.com"),
+            ("copilot", 10002, "api.githubcopilot.com"),
+            ("gemini", 10003, "generativelanguage.googleapis.com"),
+            ("vertex", 10004, "aiplatform.googleapis.com"),
+        )
+    ]
+    assert made.closed == ()
+
+
+def test_provider_without_a_key_is_closed(canary: str) -> None:
+    made = settings({"ANTHROPIC_API_KEY": canary, "HTTPS_PROXY": PROXY})
+    assert names(made) == ["anthropic"]
+    assert made.closed == ("openai", "copilot", "gemini", "vertex")
+
+
+def test_no_key_at_all_names_every_providers_variable() -> None:
+    text = refusal({"HTTPS_PROXY": PROXY})
+    for variable in (*EVERY_KEY, "--key-file", "LoadCredential=openai_api_key:", "awfproxy demo"):
+        assert variable in text
+
+
+@pytest.mark.parametrize("variable", [*EVERY_KEY, "COPILOT_PROVIDER_API_KEY"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_key_that_is_set_but_empty_is_an_error_for_every_provider(
+    environ: dict[str, str], variable: str, value: str
+) -> None:
+    assert f"environment variable {variable}" in refusal(environ | {variable: value})
+
+
+def test_settings_of_another_provider_have_its_name_in_front(environ: dict[str, str], canary: str) -> None:
+    environ |= {"ANTHROPIC_API_KEY": canary, "AWFPROXY_ANTHROPIC_BASE_PATH": "/a"}
+    text = '[providers.anthropic]\nwebsocket = "refuse"\n[providers.openai]\nport = 10009\n'
+    made = toml(environ, text, "--anthropic-port", "10011", "--anthropic-target", "a.test:8443")
+    openai, anthropic = made.providers
+    assert openai.listen == ("tcp:10009:interface=127.0.0.1",)
+    assert openai.websocket
+    assert anthropic.listen == ("tcp:10011:interface=127.0.0.1",)
+    assert (anthropic.access.origin, anthropic.access.base_path) == (Origin("a.test", 8443), b"/a")
+    assert not anthropic.websocket
+
+
+def test_key_file_of_another_provider(environ: dict[str, str], canary: str) -> None:
+    made = settings(environ, "--gemini-key-file", "/k", files={"/k": canary})
+    assert names(made) == ["openai", "gemini"]
+    assert made.providers[1].key_files == ("/k",)
+    assert refusal(environ, "--gemini-key-file", "/none").startswith("The Gemini key's file")
+
+
+def test_required_providers(environ: dict[str, str], canary: str) -> None:
+    assert names(settings(environ, "--require", "openai")) == ["openai"]
+    assert "no Anthropic key, which --require" in refusal(environ, "--require", "openai, anthropic")
+    assert "there are openai, anthropic," in refusal(environ, "--require", "opena")
+    assert "is not a list of providers" in refusal(environ, "--require", "A;B")
+
+
+def test_one_port_is_not_for_two(environ: dict[str, str], canary: str) -> None:
+    environ |= {"ANTHROPIC_API_KEY": canary}
+    assert "openai and anthropic have the same port" in refusal(environ, "--anthropic-port", "10000")
+    both = settings(environ, "--port", "0", "--anthropic-port", "0")
+    assert len(both.providers) == 2
+
+
+OWN = '[providers.mine]\norigin = "llm.test:8443"\nport = 10005\n'
+
+
+def test_provider_of_the_files_own(environ: dict[str, str], canary: str) -> None:
+    more = 'base-path = "/api"\nauth-field = "X-Key"\nkey-variable = "THEIR_KEY"\nrules = ["allow GET /a"]\n'
+    made = toml(environ | {"THEIR_KEY": canary}, OWN + more)
+    one = made.providers[1]
+    assert (one.provider.name, one.listen) == ("mine", ("tcp:10005:interface=127.0.0.1",))
+    assert (one.access.origin, one.access.base_path) == (Origin("llm.test", 8443), b"/api")
+    assert one.access.keys[0].inject(b"k") == ((b"X-Key", b"k"),)
+    assert [rule.text for rule in one.rules.rules] == ["allow GET /a"]
+    assert toml(environ | {"MINE_API_KEY": canary}, OWN).providers[1].configured
+    many = "".join(f'[providers.p{n}]\norigin = "h{n}"\nport = {n}\n' for n in range(20000, 20030))
+    keys = {f"P{n}_API_KEY": canary for n in range(20000, 20030)}
+    assert len(toml(environ | keys, many).providers) == 31
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (OWN, "no key for mine, which the --config file names. Give it in one of these ways: "),
+        ("[providers.mine]\nport = 1", "is no provider that awfproxy knows, and names no origin"),
+        ('[providers.mine]\norigin = "h"', "[providers.mine] names no port"),
+        ('[providers.Mine]\norigin = "h"', "names a provider 'Mine'"),
+        (OWN + "kez = 1", "[providers.mine] has a key that is no setting of a provider: 'kez'"),
+        (OWN + 'key-variable = "A B"', "key-variable is not the name of an environment variable"),
+        (OWN + "rules = 1", "[providers.mine] rules is not a list of strings"),
+        (OWN + 'rules = ["allow GET /a", "permit"]', "rules, number 2: a rule has three words"),
+        ("providers = 1", "providers is not a table of tables"),
+        ("[providers]\nopenai = 1", "providers is not a table of tables"),
+        ("port = 1\n[providers.openai]\nport = 2", "[providers.openai] port is given in another place"),
+        ("anthropic-port = 1", "has a key that is no option: 'anthropic-port'"),
+        ("[providers.anthropic]\nport = true", "--anthropic-port"),
+    ],
+)
+def test_tables_of_providers_that_cannot_be_used(environ: dict[str, str], text: str, said: str) -> None:
+    assert said in toml_refusal(environ, text)
+
+
+def test_rules_of_the_file_take_the_place_of_a_default(environ: dict[str, str], canary: str) -> None:
+    environ |= {"COPILOT_GITHUB_TOKEN": canary}
+    assert settings(environ).providers[1].rules.source == "Copilot's default"
+    assert not toml(environ, "[providers.copilot]\nrules = []").providers[1].rules
+    assert not settings(environ).providers[0].rules
+
+
+def test_byok_at_an_own_endpoint_keeps_copilots_rules_below_its_base_path(canary: str) -> None:
+    environ = {
+        "HTTPS_PROXY": PROXY,
+        "COPILOT_PROVIDER_API_KEY": canary,
+        "COPILOT_PROVIDER_BASE_URL": "https://llm.test/openai/v1",
+    }
+    one = only(settings(environ))
+    assert one.rules.judge(b"POST", b"/openai/v1/chat/completions").allowed
+    assert not one.rules.judge(b"POST", b"/openai/v1/mcp/readonly").allowed
+    assert not one.rules.judge(b"POST", b"/chat/completions").allowed
+
+
+def test_profile_changes_defaults_and_nothing_that_is_given(environ: dict[str, str]) -> None:
+    made = settings({"OPENAI_API_KEY": " Bearer " + environ["OPENAI_API_KEY"] + " "}, "--profile", "gh-aw")
+    assert names(made) == ["openai", "anthropic", "copilot", "gemini", "vertex"]
+    assert [one.configured for one in made.providers] == [True, False, False, False, False]
+    assert made.egress is None
+    assert made.providers[1].listen == ("tcp:10001:interface=0.0.0.0",)
+    assert any("DIRECT EGRESS" in warning for warning in made.warnings)
+    made = settings(environ, "--profile", "gh-aw", "--bind", "127.0.0.1")
+    assert str(made.egress) == PROXY
+    assert made.providers[1].listen == ("tcp:10001:interface=127.0.0.1",)
+    assert str(settings({"HTTP_PROXY": "http://old:1"}, "--profile", "gh-aw").egress) == "http://old:1"
