@@ -17,6 +17,7 @@ from tests.kit.certificates import Authority
 from tests.kit.client import Client
 from tests.kit.daemon import Daemon
 from tests.kit.origin import Origin
+from tests.kit.ports import origin_listener
 from tests.kit.reader import Closed, poll, reset
 from tests.kit.squid import Squid
 from tests.kit.websocket import ask, connect, join
@@ -225,6 +226,7 @@ def test_the_origins_end_is_passed_on_and_the_client_goes_on(stack: Stack, mark:
     with Client(stack.port) as client:
         join(client, f"/v1/kit/ws?do=ends&{mark}", _id(mark))
         assert b"".join(client.reader.rest()) == b"last"
+        stack.origin.wait_for(mark.encode(), lambda seen: seen.said_end)
         client.send(b"still ")
         stack.origin.wait_for(mark.encode(), lambda seen: seen.body == b"still ")
         client.send(b"here")
@@ -345,7 +347,7 @@ def test_an_origin_that_fails_before_tls_stands_is_said(
     authority: Authority, squid: Squid, canary: str, listening: bool, code: str
 ) -> None:
     """It resets each connection within TLS, or takes none."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
+    with origin_listener() as door:
         port = door.getsockname()[1]
         if not listening:
             door.close()

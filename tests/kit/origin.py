@@ -46,6 +46,8 @@ class Seen:
     """Of a WebSocket: the client's."""
     messages: list[dict[str, Any]] = attrs.Factory(list)
     """After an upgrade to WebSocket: the text messages, which are JSON."""
+    said_end: bool = False
+    """Of a WebSocket: the origin has said close_notify and reads on."""
     ended: str = ""
     """'' while it goes on; 'answered'; 'left' when the peer closed or reset before the answer's end."""
 

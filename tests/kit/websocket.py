@@ -117,12 +117,17 @@ class Session:
         return self._protocol.close_rcvd and self._protocol.close_rcvd.code
 
     def end_writing(self) -> None:
-        """close_notify; the peer may go on. Blocking, it would wait for the peer's and stumble over data."""
+        """close_notify; the peer may go on once `said_end` is set: with data there already, `unwrap` fails.
+
+        Blocking, it would wait for the peer's own.
+        """
         timeout = self.sock.gettimeout()
         self.sock.settimeout(0)
         with contextlib.suppress(ssl.SSLWantReadError):
             self.sock.unwrap()
         self.sock.settimeout(timeout)
+        self.exchange.seen.said_end = True
+        self.exchange.origin.note()
 
     def keep_rest(self) -> None:
         """All until the peer's own end."""

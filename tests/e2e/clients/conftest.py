@@ -61,9 +61,19 @@ class Run:
     placeholders: frozenset[bytes]
     """What the client was given in place of a key; none of it reached an origin."""
 
+    @property
+    def report(self) -> str:
+        """For a failed test: the requests as they arrived, and what the client said."""
+        lines = [
+            f"{name}: {seen.head!r} {seen.length} octets {seen.ended} {seen.body[-300:]!r}"
+            for name, found in self.requests.items()
+            for seen in found
+        ]
+        return "\n".join([*lines, *self.denied, self.turn.report])
+
     def targets(self, provider: str) -> list[bytes]:
         """Method and target without the query, in order; and nothing reached another provider."""
-        assert set(self.requests) <= {provider}, self.requests
+        assert set(self.requests) <= {provider}, self.report
         found = self.requests.get(provider, [])
         return [seen.method + b" " + seen.target.partition(b"?")[0] for seen in found]
 

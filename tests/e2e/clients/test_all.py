@@ -24,5 +24,5 @@ def test_a_turn_completes_in_the_environment_of_all(name: str, client: Client) -
     tool, command = TURNS[name]
     need(tool)
     run = client.configure("all", "--write").run(command())
-    assert run.turn.code == 0, run.turn.report
+    assert run.turn.code == 0, run.report
     assert TEXT in run.turn.stdout

@@ -13,7 +13,7 @@ def test_squid_refuses_a_client_the_origin_that_it_gives_to_awfproxy(client: Cli
     run = client.run(sdk("openai_sdk", "responses"))
     assert run.turn.code != 0
     assert "403" in run.turn.stderr
-    assert any(f"CONNECT {authority}" in line for line in run.denied), run.denied
+    assert any(f"CONNECT {authority}" in line for line in run.denied), run.report
     assert not run.requests
 
 

@@ -18,9 +18,9 @@ def installed() -> None:
 
 
 def completed(run: Run) -> None:
-    assert run.turn.code == 0, run.turn.report
+    assert run.turn.code == 0, run.report
     assert run.placeholders
-    assert run.targets("anthropic") == [b"POST /v1/messages"]
+    assert run.targets("anthropic") == [b"POST /v1/messages"], run.report
     (seen,) = run.requests["anthropic"]
     assert seen.values(b"x-api-key") == [KEY]
     assert not seen.values(b"authorization")

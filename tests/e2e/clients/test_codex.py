@@ -16,8 +16,8 @@ def installed() -> None:
 
 
 def completed(run: Run) -> None:
-    assert run.turn.code == 0, run.turn.report
-    assert TEXT in run.turn.stdout, run.turn.report
+    assert run.turn.code == 0, run.report
+    assert TEXT in run.turn.stdout, run.report
     for seen in run.requests["openai"]:
         assert seen.values(b"authorization") == [b"Bearer " + KEY]
         assert f"codex_exec/{agent_version('codex')}".encode() in seen.head
@@ -27,7 +27,7 @@ def test_with_the_printed_arguments_a_turn_goes_over_http(client: Client) -> Non
     client.configure("codex")
     run = client.run(codex(*client.arguments["codex"]))
     completed(run)
-    assert run.targets("openai") == [b"POST /v1/responses"]
+    assert run.targets("openai") == [b"POST /v1/responses"], run.report
     assert b'"stream":true' in run.requests["openai"][0].body
 
 
@@ -36,7 +36,7 @@ def test_with_the_written_file_a_turn_goes_over_http_and_nothing_else_is_given(c
     assert not client.arguments
     run = client.run(codex())
     completed(run)
-    assert run.targets("openai") == [b"POST /v1/responses"]
+    assert run.targets("openai") == [b"POST /v1/responses"], run.report
 
 
 def test_over_websocket_a_turn_is_two_messages_on_one_tunnel(client: Client) -> None:
@@ -44,7 +44,7 @@ def test_over_websocket_a_turn_is_two_messages_on_one_tunnel(client: Client) -> 
     client.configure("codex", "--websocket", "--write")
     run = client.run(codex())
     completed(run)
-    assert run.targets("openai") == [b"GET /v1/responses"]
+    assert run.targets("openai") == [b"GET /v1/responses"], run.report
     (seen,) = run.requests["openai"]
     assert [message.get("generate", True) for message in seen.messages] == [False, True]
     assert seen.values(b"upgrade") == [b"websocket"]
@@ -54,4 +54,4 @@ def test_its_own_dials_are_refused_and_harmless(client: Client) -> None:
     client.configure("codex", "--write")
     run = client.run(codex())
     completed(run)
-    assert any("CONNECT ab.chatgpt.com:443" in line for line in run.denied), run.denied
+    assert any("CONNECT ab.chatgpt.com:443" in line for line in run.denied), run.report

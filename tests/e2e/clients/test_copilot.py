@@ -16,8 +16,8 @@ def installed() -> None:
 
 
 def completed(run: Run) -> None:
-    assert run.turn.code == 0, run.turn.report
-    assert TEXT in run.turn.stdout, run.turn.report
+    assert run.turn.code == 0, run.report
+    assert TEXT in run.turn.stdout, run.report
     for seen in run.requests["copilot"]:
         assert seen.values(b"authorization") == [b"Bearer " + KEY]
 
@@ -25,20 +25,20 @@ def completed(run: Run) -> None:
 def test_as_a_provider_s_client_a_turn_is_one_completion_and_nothing_else_is_dialled(client: Client) -> None:
     run = client.configure("copilot", "--model", "gpt-4.1").run(copilot())
     completed(run)
-    assert run.targets("copilot") == [b"POST /chat/completions"]
+    assert run.targets("copilot") == [b"POST /chat/completions"], run.report
     assert not run.denied
 
 
 def test_as_a_provider_s_client_over_the_responses_api(client: Client) -> None:
     run = client.configure("copilot", "--model", MODEL).run(copilot())
     completed(run)
-    assert run.targets("copilot") == [b"POST /responses"]
+    assert run.targets("copilot") == [b"POST /responses"], run.report
 
 
 def test_as_a_provider_s_client_over_websocket(client: Client) -> None:
     run = client.configure("copilot", "--model", MODEL, "--websocket").run(copilot())
     completed(run)
-    assert run.targets("copilot") == [b"GET /responses"]
+    assert run.targets("copilot") == [b"GET /responses"], run.report
     assert len(run.requests["copilot"][0].messages) == 1
 
 
@@ -47,8 +47,8 @@ def test_as_github_s_client_it_lists_models_and_takes_its_turn(client: Client) -
     run = client.run(copilot(*client.arguments["copilot"]))
     completed(run)
     assert run.placeholders
-    assert run.targets("copilot") == [b"GET /models", b"POST /responses"]
-    assert any("CONNECT api.github.com:443" in line for line in run.denied), run.denied
+    assert run.targets("copilot") == [b"GET /models", b"POST /responses"], run.report
+    assert any("CONNECT api.github.com:443" in line for line in run.denied), run.report
 
 
 def test_as_github_s_client_it_may_let_the_provider_pick_the_model(client: Client) -> None:

@@ -18,7 +18,7 @@ def installed() -> None:
 
 
 def completed(run: Run, *actions: bytes) -> None:
-    assert run.turn.code == 0, run.turn.report
+    assert run.turn.code == 0, run.report
     assert run.placeholders
     targets = run.targets("gemini")
     assert [target.rpartition(b":")[2] for target in targets] == list(actions)

@@ -17,10 +17,10 @@ def installed() -> None:
 
 
 def completed(run: Run, provider: str, target: bytes, field: bytes, value: bytes) -> None:
-    assert run.turn.code == 0, run.turn.report
+    assert run.turn.code == 0, run.report
     assert run.placeholders
     assert run.turn.stdout.strip() == TEXT
-    assert run.targets(provider) == [target]
+    assert run.targets(provider) == [target], run.report
     (seen,) = run.requests[provider]
     assert seen.values(field) == [value]
     assert not run.denied
