@@ -166,7 +166,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "local-pages",
         "PREFIX",
-        "Path below which /health, /healthz and /readyz stand, or off.",
+        "Path below which /health and the other local pages stand, or off.",
         LISTENING,
         "",
         syntax.local_pages,

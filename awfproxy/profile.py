@@ -19,6 +19,9 @@ class Profile:
     opens_unconfigured: bool = False
     """A provider without a key has its port all the same, and answers there that it has none."""
 
+    host: str | None = None
+    """What agents know awfproxy's machine as; None where that is not known beforehand."""
+
     repairs_keys: bool = False
     """White space and `Bearer ` around a key are taken off, and an empty one counts as not set."""
 
@@ -30,6 +33,7 @@ GH_AW = Profile(
     defaults={"bind": "0.0.0.0", "egress-proxy": "direct", "log-format": "json", "drain-deadline": "8"},
     variables={"egress-proxy": ("HTTP_PROXY",)},
     opens_unconfigured=True,
+    host="api-proxy",
     repairs_keys=True,
 )
 """github/gh-aw-firewall's sidecar, so that what ran it runs awfproxy with the same environment and agents."""

@@ -34,16 +34,19 @@ from awfproxy.net.ready import OriginEndpoint, origin_endpoint
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.observe.health import Health
 from awfproxy.observe.logs import LogWriter
-from awfproxy.observe.metrics import Metrics
+from awfproxy.observe.metrics import Metrics, ProcessMetrics
+from awfproxy.observe.models import ModelLists
+from awfproxy.observe.part import PagePart
 from awfproxy.options import CommandLineError
 from awfproxy.provider_settings import ProviderSettings
 from awfproxy.proxy.exchange import Forwarding
-from awfproxy.proxy.pages import LocalPages, PagePart
+from awfproxy.proxy.pages import LocalPages
 from awfproxy.proxy.resource import ReverseProxyResource
 from awfproxy.proxy.site import ProxySite
 from awfproxy.service.exit import ExitCode, ExitStatus, refuse
 from awfproxy.service.front import Front
 from awfproxy.service.gate import Gate
+from awfproxy.service.places import host_and_port
 from awfproxy.service.probe import KeyProbe
 from awfproxy.service.reload import Reloader, judge_by_validator, on_hangup
 from awfproxy.service.systemd import Notifier, notify
@@ -146,13 +149,22 @@ def make_services(
         sweep=Sweep(reactor),
         credentials=CredentialStore(in_force(settings)),
         writer=writer,
+        process=ProcessMetrics(reactor.seconds),
     )
     writer.gather(shared.sweep)
     parts = [_part(shared, one) for one in settings.providers]
     pages = LocalPages(
         prefix=settings.local_pages,
         egress=str(settings.egress) if settings.egress else "direct",
-        parts=tuple(PagePart(part.one.provider, part.health, part.metrics, part.pool) for part in parts),
+        parts=tuple(
+            PagePart(part.one.provider, part.one.access, part.health, part.metrics, part.pool)
+            for part in parts
+        ),
+        credentials=shared.credentials,
+        process=shared.process,
+        models=ModelLists(),
+        place=lambda name: next(filter(None, map(host_and_port, gate.addresses_of(name))), None),
+        host=settings.profile.host,
     )
     for warning in settings.warnings:
         _log.warn("{warning}", event="configuration_warning", warning=warning)
@@ -183,6 +195,7 @@ class _Shared:
     sweep: Sweep
     credentials: CredentialStore
     writer: LogWriter
+    process: ProcessMetrics
 
 
 @attrs.frozen
@@ -260,6 +273,7 @@ def _reloader(
         credentials=shared.credentials,
         health={part.one.provider.name: part.health for part in parts},
         notifier=notifier,
+        counted=shared.process.reloaded,
     )
     on_hangup(shared.reactor, lambda: reloader.reload("SIGHUP"))
     return reloader

@@ -119,8 +119,11 @@ def _is_restricted(provider: Provider, code: str, text: str) -> bool:
     return any(word in said for word in provider.restricted_words)
 
 
+KEY_STATES = ("unchecked", "accepted", "rejected", "unverified", "cannot_tell")
+
+
 def key_state(verdict: Verdict | None) -> str:
-    """One word for logs, `/health` and metrics."""
+    """One word for logs, `/health` and metrics: one of `KEY_STATES`."""
     match verdict:
         case None:
             return "unchecked"

@@ -5,7 +5,7 @@ No byte from a peer reaches the line unescaped, no query string and no field val
 
 import re
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 
 import attrs
 from twisted.logger import Logger, LogLevel
@@ -19,7 +19,7 @@ _MAX_PATH = 200
 _UNSAFE = re.compile(rb"[^\x21-\x7e]")
 
 
-class Outcome(Enum):
+class Outcome(StrEnum):
     """What became of an exchange."""
 
     COMPLETED = "completed"
@@ -31,6 +31,10 @@ class Outcome(Enum):
     REFUSED = "refused"
     TIMED_OUT = "timed_out"
     DRAINED = "drained"
+
+
+# Looking a member up on its Enum costs as much as a call (Python 3.11).
+_FAILED = frozenset({Outcome.UPSTREAM_FAILED, Outcome.UPSTREAM_TRUNCATED})
 
 
 @attrs.define(eq=False)
@@ -142,6 +146,10 @@ class AccessLog:
         """An exchange has begun: `ended` will come for it, once."""
         self._metrics.begun()
 
+    def refused_by_rule(self) -> None:
+        """The path rules do not let an exchange through; it ends as any other."""
+        self._metrics.rule_refusals += 1
+
     def websocket_begun(self, record: AccessRecord) -> None:
         """The exchange is a WebSocket's handshake: beside its line there are events of its own."""
         record.websocket = True
@@ -150,8 +158,8 @@ class AccessLog:
     def ended(self, record: AccessRecord, outcome: Outcome, now: float, detail: str = "") -> None:
         """The one line, and the counters."""
         duration = round((now - record.started) * 1000, 2)
-        failed = record.status >= 500 or outcome in (Outcome.UPSTREAM_FAILED, Outcome.UPSTREAM_TRUNCATED)
-        self._metrics.ended(failed, duration)
+        failed = record.status >= 500 or outcome in _FAILED
+        self._metrics.ended(record, outcome, failed, duration)
         error = record.error
         if record.websocket or error is BadWebSocketHandshake or error is WebSocketUnsupported:
             self._websocket(record, _WEBSOCKET_ENDS.get(outcome, "complete"), duration)

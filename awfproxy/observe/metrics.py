@@ -1,9 +1,75 @@
-"""Counts of what has passed: plain integers, increased on the hot path and read by the local pages."""
+"""Counts of what has passed: plain integers, increased on the hot path and read by the local pages.
+
+No label has anything of a peer's: a method that is none of the usual ones is counted as `other`.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import Protocol as Interface
 
 import attrs
 
+BOUNDS_MS = (1, 5, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 900000)
+"""Upper bounds of the histograms' buckets, in milliseconds; above the last one is a bucket without."""
 
-@attrs.define
+_METHODS = {
+    method.encode("ascii"): method
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+}  # fmt: skip
+OTHER = "other"
+
+
+class Ended(Interface):
+    """What is counted of an ended exchange; times are the reactor's seconds."""
+
+    method: bytes
+    status: int
+    request_bytes: int
+    response_bytes: int
+    started: float
+    acquired: float | None
+    head_at: float | None
+
+
+class Histogram:
+    """How often a duration fell into each bucket, and the sum of all."""
+
+    __slots__ = ("counts", "sum_ms")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS_MS) + 1)
+        self.sum_ms = 0.0
+
+    def observe(self, milliseconds: float) -> None:
+        self.counts[bisect_left(BOUNDS_MS, milliseconds)] += 1
+        self.sum_ms += milliseconds
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def up_to(self) -> list[int]:
+        """For each bound, and for none: how many durations did not exceed it."""
+        total, cumulative = 0, []
+        for count in self.counts:
+            total += count
+            cumulative.append(total)
+        return cumulative
+
+    def quantile(self, share: float) -> float:
+        """Milliseconds that so great a share did not exceed, as if even within each bucket; 0 without any.
+
+        In the bucket without a bound it is that bucket's lower end.
+        """
+        rank, below, lower = share * self.count, 0, 0
+        for bound, count in zip(BOUNDS_MS, self.counts, strict=False):
+            if count and below + count >= rank:
+                return lower + (bound - lower) * max(rank - below, 0) / count
+            below, lower = below + count, bound
+        return float(lower) if self.counts[-1] else 0.0
+
+
+@attrs.define(eq=False)
 class Metrics:
     """One provider's counters since the start."""
 
@@ -12,26 +78,76 @@ class Metrics:
     active_requests: int = 0
     total_errors: int = 0
     """Exchanges that ended with an error of ours, or with a 5xx of the provider's."""
-    completed: int = 0
-    duration_ms: float = 0.0
-    """Sum over the completed ones."""
+    rule_refusals: int = 0
+    """Exchanges that the path rules did not let through."""
+    request_bytes: int = 0
+    """Octets of content received from clients, in ended exchanges."""
+    response_bytes: int = 0
+    """Octets of content sent to clients, in ended exchanges."""
+    requests: dict[tuple[str, int, str], int] = attrs.field(factory=dict)
+    """Ended exchanges by method, first digit of the status that the client saw (0: none), and outcome."""
+    tunnel_wait: Histogram = attrs.field(factory=Histogram)
+    """From the request's head to a tunnel for it."""
+    time_to_head: Histogram = attrs.field(factory=Histogram)
+    """From the request's head to the response's."""
+    total: Histogram = attrs.field(factory=Histogram)
+    """From the request's head to the exchange's end."""
 
     def begun(self) -> None:
         self.requests_seen += 1
         self.active_requests += 1
 
-    def ended(self, failed: bool, duration_ms: float) -> None:
+    def ended(self, record: Ended, outcome: str, failed: bool, duration_ms: float) -> None:
         self.active_requests -= 1
-        self.completed += 1
         self.total_errors += failed
-        self.duration_ms += duration_ms
+        self.request_bytes += record.request_bytes
+        self.response_bytes += record.response_bytes
+        key = (_METHODS.get(record.method, OTHER), record.status // 100, outcome)
+        self.requests[key] = self.requests.get(key, 0) + 1
+        if record.acquired is not None:
+            self.tunnel_wait.observe((record.acquired - record.started) * 1000)
+        if record.head_at is not None:
+            self.time_to_head.observe((record.head_at - record.started) * 1000)
+        self.total.observe(duration_ms)
 
     def summary(self) -> dict[str, float]:
         """`metrics_summary` of /health."""
-        average = self.duration_ms / self.completed if self.completed else 0.0
+        completed = self.total.count
         return {
             "total_requests": self.requests_seen,
             "total_errors": self.total_errors,
             "active_requests": self.active_requests,
-            "avg_latency_ms": round(average, 1),
+            "avg_latency_ms": round(self.total.sum_ms / completed, 1) if completed else 0.0,
         }
+
+
+def status_class(digit: int) -> str:
+    """`2xx`; `none` where the client saw no status."""
+    return f"{digit}xx" if digit else "none"
+
+
+@attrs.define(eq=False)
+class ProcessMetrics:
+    """What is counted once for the whole process."""
+
+    _seconds: Callable[[], float]
+    """The reactor's."""
+    reloads_ok: int = 0
+    reloads_refused: int = 0
+    """Reloads of which something new was not taken."""
+    started: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.started = self._seconds()
+
+    def reloaded(self, taken: bool) -> None:
+        """One reload has ended; `taken`: all that was new is in force."""
+        if taken:
+            self.reloads_ok += 1
+        else:
+            self.reloads_refused += 1
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the start."""
+        return self._seconds() - self.started

@@ -25,6 +25,7 @@ def access(asked: Asked) -> Access:
         base_path=asked.base_path or b"",
         keys=(KeyUse(PROVIDER.variable, PROVIDER.credential_name, inject),),
         defaults=lambda method, path: _VERSION,
+        models=b"/v1/models",
     )
 
 

@@ -21,6 +21,7 @@ def compatible(name: str, variable: str | None = None) -> Provider:
             origin=asked.target,
             base_path=asked.base_path or b"",
             keys=(KeyUse(key_variable, credential_name, inject),),
+            models=b"/models",
         )
 
     return Provider(

@@ -68,6 +68,7 @@ def access(asked: Asked) -> Access:
         keys=keys,
         defaults=defaults if at_github or session else None,
         key_for=key_for if len(keys) > 1 else None,
+        models=b"/models",
         rules=_default_rules(base_path),
         # At GitHub's hosts the probe's path takes GitHub's tokens alone.
         probed=not (own_key and at_github) or bool(asked.environ.get(PROVIDER.variable)),

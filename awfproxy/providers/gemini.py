@@ -13,7 +13,7 @@ PROVIDER: Provider = Provider(
     base_path_variable="GEMINI_API_BASE_PATH",
     auth_field_variable=None,
     credential_name="gemini_api_key",
-    access=access_of(lambda: PROVIDER),
+    access=access_of(lambda: PROVIDER, models=b"/v1beta/models"),
     probe=ProbeRequest(b"/v1beta/models?pageSize=1", rejected_codes=frozenset({INVALID_KEY})),
     restricted_words=(),
     end_markers=(),

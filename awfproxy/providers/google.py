@@ -29,7 +29,9 @@ _STATUS_NAMES = {
 }
 
 
-def access_of(provider: Callable[[], Provider]) -> Callable[[Asked], Access]:
+def access_of(
+    provider: Callable[[], Provider], models: bytes | None = None
+) -> Callable[[Asked], Access]:
     """The `access` of a provider of Google's, which is looked up when it is used."""
 
     def access(asked: Asked) -> Access:
@@ -40,6 +42,7 @@ def access_of(provider: Callable[[], Provider]) -> Callable[[Asked], Access]:
             base_path=asked.base_path or b"",
             keys=(KeyUse(this.variable, this.credential_name, inject),),
             without_query=KEY_PARAMETERS,
+            models=models,
         )
 
     return access

@@ -34,7 +34,12 @@ def access(asked: Asked) -> Access:
         variable, credential_name = byok.KEY_VARIABLE, byok.CREDENTIAL_NAME
     field = asked.auth_field or (b"api-key" if azure else None)
     inject = bearer if field is None else bare_key(field)
-    return Access(origin=origin, base_path=base_path, keys=(KeyUse(variable, credential_name, inject),))
+    return Access(
+        origin=origin,
+        base_path=base_path,
+        keys=(KeyUse(variable, credential_name, inject),),
+        models=b"/models" if base_path else b"/v1/models",
+    )
 
 
 def error_body(error: AwfError, request_id: str) -> bytes:

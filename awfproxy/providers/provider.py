@@ -72,6 +72,9 @@ class Access:
     probed: bool = True
     """Whether the answer to the provider's probe says anything about these keys at this origin."""
 
+    models: bytes | None = None
+    """Target of the list of models, before the base path rule is applied; None where there is none."""
+
     rules: Rules = NO_RULES
     """What may be asked, unless the operator says otherwise."""
 

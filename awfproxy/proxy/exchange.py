@@ -185,6 +185,7 @@ class Exchange:
         try:
             rules.enforce(head.method, target, [name for name, _, _ in head.fields])
         except ClientError as refusal:
+            self._forwarding.log.refused_by_rule()
             self._refuse(refusal, Outcome.REFUSED)
             return False
         return True

@@ -1,36 +1,24 @@
-"""The local pages: /health, /healthz, /readyz. From memory alone, so they answer whatever hangs.
+"""The local pages: where they are, and those on health. From memory alone, so they answer whatever hangs.
 
 /health has the keys of github/gh-aw-firewall's sidecar, which health checks and tests read, and more.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import attrs
 
+from awfproxy.credentials.store import CredentialStore
 from awfproxy.observe.health import Health
-from awfproxy.observe.metrics import Metrics
+from awfproxy.observe.metrics import ProcessMetrics
+from awfproxy.observe.models import ModelLists
+from awfproxy.observe.part import PagePart
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
-from awfproxy.upstream.pool import Pool
-from awfproxy.wire.message import Fields, field
-
-Page = Callable[[], tuple[int, bytes]]
-"""Status and content, as they are now."""
-
-JSON_FIELDS: Fields = (field(b"Content-Type", b"application/json"), field(b"Cache-Control", b"no-store"))
-
-
-@attrs.frozen
-class PagePart:
-    """What the pages tell of one provider."""
-
-    provider: Provider
-    health: Health
-    metrics: Metrics
-    pool: Pool
+from awfproxy.proxy.metricspage import metrics_page
+from awfproxy.proxy.page import Page, json_page
+from awfproxy.proxy.reflect import Place, Reflect
 
 
 @attrs.frozen
@@ -41,6 +29,14 @@ class LocalPages:
     """Path before each page's name; None: there are none, and every path is the provider's."""
     egress: str
     parts: tuple[PagePart, ...]
+    """In the order of the ports; the first one's have the pages on the process as a whole too."""
+    credentials: CredentialStore
+    process: ProcessMetrics
+    models: ModelLists
+    place: Callable[[str], Place | None]
+    """By provider's name: where it listens now; None where it does not, or has no such address."""
+    host: str | None = None
+    """What agents know this machine as, where that is a contract; None: the address listened on."""
 
     def by_path(self, provider: Provider) -> Mapping[bytes, Page]:
         """The exact paths and their pages, on the ports of that provider."""
@@ -48,26 +44,29 @@ class LocalPages:
             return {}
         (part,) = [part for part in self.parts if part.provider is provider]
         pages: dict[str, Page] = {
-            "health": partial(self._health, part),
-            "healthz": self._alive,
-            "readyz": partial(self._ready, part),
+            "health": json_page(partial(self._health, part)),
+            "healthz": json_page(self._alive),
+            "readyz": json_page(partial(self._ready, part)),
+            "reflect": json_page(self._reflect),
         }
+        if part is self.parts[0]:
+            pages["metrics"] = metrics_page(self.parts, self.process)
         return {f"{self.prefix}/{name}".encode("ascii"): page for name, page in pages.items()}
 
-    def _health(self, part: PagePart) -> tuple[int, bytes]:
+    def _health(self, part: PagePart) -> tuple[int, object]:
         health, reason = part.health, part.health.reason()
-        served = {part.provider.name for part in self.parts}
-        names = dict.fromkeys([*(provider.name for provider in BUILT_IN), *served])
+        names = dict.fromkeys(provider.name for provider in BUILT_IN)
+        names |= dict.fromkeys(part.provider.name for part in self.parts)
         content: dict[str, object] = {
             "status": "healthy" if reason is None else "unhealthy",
             "service": "awf-api-proxy",
             "squid_proxy": self.egress,
-            "providers": {name: name in served for name in names},
+            "providers": {name: self._has_key(name) for name in names},
             "key_validation": {
                 "complete": all(part.health.verdict is not None for part in self.parts),
                 "results": {part.provider.name: _key(part.health) for part in self.parts},
             },
-            "models_fetch_complete": False,
+            "models_fetch_complete": self.models.complete,
             "metrics_summary": part.metrics.summary(),
             "rate_limits": {},
             "egress": {
@@ -81,16 +80,23 @@ class LocalPages:
         }
         if reason is not None:
             content["reason"] = reason
-        return (200 if reason is None else 503), _compact(content)
+        return (200 if reason is None else 503), content
 
-    def _alive(self) -> tuple[int, bytes]:
-        return 200, _compact({"status": "alive"})
+    def _alive(self) -> tuple[int, object]:
+        return 200, {"status": "alive"}
 
-    def _ready(self, part: PagePart) -> tuple[int, bytes]:
+    def _ready(self, part: PagePart) -> tuple[int, object]:
         reason = part.health.reason()
         if reason is None:
-            return 200, _compact({"status": "ready"})
-        return 503, _compact({"status": "not ready", "reason": reason})
+            return 200, {"status": "ready"}
+        return 503, {"status": "not ready", "reason": reason}
+
+    def _reflect(self) -> tuple[int, object]:
+        reflect = Reflect(self.parts, self._has_key, self.place, self.models, self.host)
+        return 200, reflect.content()
+
+    def _has_key(self, name: str) -> bool:
+        return self.credentials.current(name) is not None
 
 
 def _key(health: Health) -> dict[str, object]:
@@ -103,7 +109,3 @@ def _key(health: Health) -> dict[str, object]:
 
 def _time(seconds: float | None) -> str | None:
     return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _compact(content: object) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode("ascii")

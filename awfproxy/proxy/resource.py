@@ -7,7 +7,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from awfproxy.proxy.exchange import Exchange, Forwarding
-from awfproxy.proxy.pages import JSON_FIELDS, Page
+from awfproxy.proxy.page import Page
 from awfproxy.proxy.request import Request
 from awfproxy.wire.target import path_of
 
@@ -29,8 +29,8 @@ class ReverseProxyResource(Resource):
         assert isinstance(request, Request)
         page = self._pages.get(path_of(request.uri)) if request.method in (b"GET", b"HEAD") else None
         if page is not None:
-            status, content = page()
-            request.answer(status, JSON_FIELDS, content)
+            answer = page(request.head)
+            request.answer(answer.status, answer.fields, answer.content)
         else:
             exchange = request.exchange = Exchange(self._forwarding, request)
             exchange.start(request.content, request.complete, request.trailers)

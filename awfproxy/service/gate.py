@@ -120,6 +120,10 @@ class Gate(Service):
         """Where it listens now; empty while it does not."""
         return [port.getHost() for _, port in self._ports]
 
+    def addresses_of(self, name: str) -> list[IAddress]:
+        """Where that provider's front listens now."""
+        return [port.getHost() for front, port in self._ports if front.name == name]
+
     def privilegedStartService(self) -> None:
         """Nothing: the ports are opened later, and above 1024 need no privilege."""
 

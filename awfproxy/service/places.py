@@ -6,6 +6,19 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress
 
+_EVERY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""An address that stands for all of the machine's, and one of these that a client on it can use."""
+
+
+def host_and_port(address: IAddress) -> tuple[str, int] | None:
+    """Where a client on this machine reaches the address; the host as in a URL. None for a unix socket."""
+    match address:
+        case IPv4Address():
+            return _EVERY.get(address.host, address.host), address.port
+        case IPv6Address():
+            return f"[{_EVERY.get(address.host, address.host)}]", address.port
+    return None
+
 
 def shown(address: IAddress) -> str:
     """The address as a client would write it."""

@@ -7,7 +7,7 @@ owns an attempt, so a slow CONNECT holds up nobody else, and a burst does not be
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol as Interface
 
 import attrs
@@ -51,6 +51,10 @@ class PoolStats:
     waiting: int
     opened: int
     failed: int
+    reused: int
+    """Times that a tunnel was given to a request and had served another before."""
+    failures: Mapping[str, int]
+    """`failed` by the code of the error."""
 
 
 @attrs.define(eq=False)
@@ -94,7 +98,8 @@ class Pool(Service):
         self._closing: dict[UpstreamConnection, float] = {}
         self._waiting: deque[_Place] = deque()
         self._attempts: dict[int, _Attempt] = {}
-        self._opened = self._failed = self._numbered = self._newest_ready = 0
+        self._opened = self._reused = self._numbered = self._newest_ready = 0
+        self._failures: dict[str, int] = {}
         self._warm_at = 0.0
         self._open = self._opening_more = False
         self.deadline = 0.0
@@ -131,7 +136,9 @@ class Pool(Service):
             opening=len(self._attempts),
             waiting=len(self._waiting),
             opened=self._opened,
-            failed=self._failed,
+            failed=sum(self._failures.values()),
+            reused=self._reused,
+            failures=dict(self._failures),
         )
 
     # --- for exchanges ---------------------------------------------------------------------------
@@ -140,6 +147,7 @@ class Pool(Service):
         """Gives `waiter` a tunnel, at once if one is idle and `fresh` does not rule it out."""
         connection = None if fresh else self._take_idle()
         if connection is not None:
+            self._reused += connection.requests > 0
             waiter.tunnel_ready(connection)
             return
         self._overtake_slow()
@@ -195,6 +203,7 @@ class Pool(Service):
                 self._open_more()
         elif self._waiting:
             self._busy.add(connection)
+            self._reused += connection.requests > 0
             self._waiting.popleft().waiter.tunnel_ready(connection)
         else:
             connection.idle_since = now
@@ -265,10 +274,10 @@ class Pool(Service):
         del self._attempts[attempt.number]
         if failure.check(CancelledError):
             return
-        self._failed += 1
         reason = failure.value
         if not isinstance(reason, AwfError):
             reason = InternalError(type(reason).__name__)
+        self._failures[reason.code] = self._failures.get(reason.code, 0) + 1
         self._warm_at = self._sweep.seconds() + _WARM_BACKOFF
         if attempt.number > self._newest_ready:  # else a later one has told more recent news
             self._heard(reason)

@@ -24,12 +24,14 @@ from awfproxy.credentials.store import CredentialStore, InForce
 from awfproxy.net.deadlines import INTERVAL, Sweep
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.observe.health import Health
-from awfproxy.observe.metrics import Metrics
+from awfproxy.observe.metrics import Metrics, ProcessMetrics
+from awfproxy.observe.models import ModelLists
+from awfproxy.observe.part import PagePart
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Asked
 from awfproxy.providers.rules import NO_RULES
 from awfproxy.proxy.exchange import Forwarding
-from awfproxy.proxy.pages import LocalPages, PagePart
+from awfproxy.proxy.pages import LocalPages
 from awfproxy.proxy.resource import ReverseProxyResource
 from awfproxy.proxy.site import ProxySite
 from awfproxy.settings import Deadlines, PoolLimits, WebSocketLimits
@@ -319,6 +321,7 @@ class House:
         resource=None,
         local_pages="",
         rules=NO_RULES,
+        host=None,
         websocket=True,
         websocket_limits=None,
     ):
@@ -343,8 +346,18 @@ class House:
             log=AccessLog("openai", self.metrics),
         )
         squid = "http://127.0.0.1:3128"
-        part = PagePart(OPENAI, self.health, self.metrics, self.pool)
-        pages = LocalPages(local_pages, squid, (part,))
+        part = PagePart(OPENAI, access, self.health, self.metrics, self.pool)
+        self.process, self.models = ProcessMetrics(self.loop.seconds), ModelLists()
+        pages = LocalPages(
+            prefix=local_pages,
+            egress=squid,
+            parts=(part,),
+            credentials=self.forwarding.credentials,
+            process=self.process,
+            models=self.models,
+            place=lambda name: ("127.0.0.1", 10000),
+            host=host,
+        )
         self.site = ProxySite(
             resource or ReverseProxyResource(self.forwarding, pages.by_path(OPENAI)),
             reactor=self.loop,

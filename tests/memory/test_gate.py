@@ -365,6 +365,19 @@ def test_startup_line_says_for_each_provider_whether_it_is_served_ready_or_confi
     settle(world)
 
 
+def test_addresses_of_a_provider_are_its_own_and_known_while_it_listens(world):
+    other = Other(world)
+    world.open()
+    assert world.gate.addresses_of("anthropic") == []
+    other.decision.callback(Open(ready=True))
+    assert [address.port for address in world.gate.addresses_of("anthropic")] == [10001]
+    assert [address.port for address in world.gate.addresses_of("openai")] == [10000]
+    assert world.gate.addresses_of("gemini") == []
+    other.drained.callback(None)
+    settle(world)
+    assert world.gate.addresses_of("openai") == []
+
+
 def test_one_refused_provider_ends_the_process_and_the_check_of_the_others(world):
     other = Other(world)
     ended = other.ended

@@ -671,3 +671,32 @@ def test_stats_count_attempts_since_the_start(bath):
     bath.pending[0].fail(EgressDenied())
     stats = bath.pool.stats()
     assert (stats.opened, stats.failed, stats.idle) == (2, 1, 2)
+
+
+def test_failures_are_counted_by_cause(bath):
+    for error in EgressDenied(), EgressDenied(), ValueError("a bug"):
+        bath.acquire()
+        bath.pending[0].fail(error)
+    stats = bath.pool.stats()
+    assert dict(stats.failures) == {"egress_denied": 2, "internal_error": 1}
+    assert stats.failed == 3
+
+
+def test_tunnel_that_has_served_a_request_before_counts_as_reused(bath):
+    first = bath.acquire()
+    bath.pending[0].open()
+    assert bath.pool.stats().reused == 0
+    bath.free(first)
+    second = bath.acquire()
+    assert bath.pool.stats().reused == 1
+    waiting = bath.acquire()
+    bath.free(second)
+    assert not waiting.waits
+    assert bath.pool.stats().reused == 2
+
+
+def test_warm_tunnel_is_not_reused_by_its_first_request():
+    bath = Bath(warm=1)
+    bath.pending[0].open()
+    bath.acquire()
+    assert bath.pool.stats().reused == 0

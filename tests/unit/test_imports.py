@@ -27,7 +27,11 @@ IMPURE = frozenset({"awfproxy.credentials.sources", "awfproxy.agents.files"})
 """In a pure room, but reads or writes files for it."""
 
 PURE_ROOMS = ("errors", "agents", "wire", "providers", "credentials", "settings", "squid")
-ONLY_IMPORTER = {"httptools": "awfproxy.wire.parser", "tomlkit": "awfproxy.agents.tomlfile"}
+ONLY_IMPORTER = {
+    "httptools": "awfproxy.wire.parser",
+    "prometheus_client": "awfproxy.observe.prometheus",
+    "tomlkit": "awfproxy.agents.tomlfile",
+}
 ENVIRONMENT_READERS = frozenset(
     {"awfproxy.tap"}
     | {f"awfproxy.cli.{verb}" for verb in ("main", "demo", "check", "env", "squid_conf", "rules")}
@@ -112,6 +116,13 @@ def test_library_has_one_importer(library: str) -> None:
         m for m, path in MODULES.items() for name, _ in imports(path) if name.split(".")[0] == library
     }
     assert importers == {ONLY_IMPORTER[library]}
+
+
+def test_what_is_slow_to_import_is_not_imported_at_the_start() -> None:
+    code = "import sys, awfproxy.tap; print('prometheus_client' in sys.modules)"
+    command, env = [sys.executable, "-c", code], {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_environment_is_read_only_where_all_is_put_together() -> None:

@@ -1,0 +1,42 @@
+"""`Page`: what answers one local path, and what it answers."""
+
+import json
+from collections.abc import Callable
+
+import attrs
+
+from awfproxy.wire.message import Fields, RequestHead, field
+
+JSON = b"application/json"
+
+
+@attrs.frozen
+class Answer:
+    """A whole answer of a local page's."""
+
+    status: int
+    content: bytes
+    content_type: bytes = JSON
+
+    @property
+    def fields(self) -> Fields:
+        return (field(b"Content-Type", self.content_type), field(b"Cache-Control", b"no-store"))
+
+
+Page = Callable[[RequestHead], Answer]
+"""Called at each request for its path, and answers from memory."""
+
+
+def json_page(content: Callable[[], tuple[int, object]]) -> Page:
+    """The page of what is, as (status, JSON), the same for everyone who asks."""
+
+    def page(_: RequestHead) -> Answer:
+        status, value = content()
+        return Answer(status, compact(value))
+
+    return page
+
+
+def compact(value: object) -> bytes:
+    """JSON without spaces: some readers search for a key and its value as text."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
