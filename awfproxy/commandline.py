@@ -24,25 +24,34 @@ class CommandLine:
     """What `settings.load` takes: texts, a list for repeatable options, None for what is not there."""
 
     flags: frozenset[str]
+    words: tuple[str, ...] = ()
+    """What stands there beside the options."""
 
 
 def parse(
-    arguments: Sequence[str], flags: frozenset[str] = frozenset(("help",)), own: Sequence[Option] = ()
+    arguments: Sequence[str],
+    flags: frozenset[str] = frozenset(("help",)),
+    own: Sequence[Option] = (),
+    most_words: int = 0,
 ) -> CommandLine:
     """`--name value` and `--name=value`. Names are whole: a `--key` must not be taken for --key-file.
 
-    `own` are a verb's own options, beside the daemon's.
+    `own` are a verb's own options, beside the daemon's; `most_words` is how many words it takes beside them.
     """
     options = BY_NAME | {option.name: option for option in own}
     values: dict[str, str | list[str] | None] = {
         name: [] if option.repeatable else None for name, option in options.items()
     }
     seen = set()
+    words: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         if argument == "-h":
             argument = "--help"
         name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("-") and len(words) < most_words:
+            words.append(argument)
+            continue
         if not argument.startswith("--") or not name:
             raise CommandLineError(
                 "The command line has something on it that is no option. All options begin with two dashes; "
@@ -68,7 +77,7 @@ def parse(
             values[name] = value
         else:
             raise CommandLineError(f"{option.flag} is given twice. Give it once.")
-    return CommandLine(values, frozenset(seen))
+    return CommandLine(values, frozenset(seen), tuple(words))
 
 
 def did_you_mean(name: str, prefix: str = "", known: Iterable[str] = BY_NAME) -> str:

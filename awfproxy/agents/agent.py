@@ -1,7 +1,8 @@
 """`Agent`: what one coding agent or SDK needs, and `Setup`: that, worked out for one place and one choice."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -76,6 +77,30 @@ class Setup:
 
 
 @attrs.frozen
+class Found:
+    """What an agent finds when it starts."""
+
+    place: Place
+    environ: Mapping[str, str] = attrs.field(repr=False)
+    config: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """Its own file's content; empty where there is none."""
+
+    config_path: str = ""
+    login_path: str = ""
+    """Where its login is; empty where it has none."""
+
+
+@attrs.frozen
+class Finding:
+    """One thing that leads an agent past awfproxy, or that is amiss."""
+
+    said: str
+    fix: str = ""
+    fatal: bool = True
+    """Whether it does not reach us so."""
+
+
+@attrs.frozen
 class Agent:
     name: str
     """As it is written after `awfproxy env`."""
@@ -99,6 +124,9 @@ class Agent:
 
     options: frozenset[str] = frozenset()
     """Which of `Choice` it has a use for, by attribute."""
+
+    reaches: Callable[[Found], Iterable[Finding]] | None = None
+    """What keeps it from us, where that does not follow from the variables of its setup."""
 
 
 def parse_model(text: str) -> str:

@@ -14,8 +14,8 @@ from typing import TextIO
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
+from awfproxy.cli.running import Interrupted, run
 from awfproxy.commandline import CommandLine, help_text, parse
 from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.credentials.store import CredentialStore
@@ -106,33 +106,15 @@ def table(settings: Settings) -> str:
 
 def _validate(settings: Settings) -> _Finding:
     """Run the reactor for as long as the validator takes."""
-    from twisted.internet import reactor
-    from twisted.internet.defer import Deferred
-
-    outcome: list[_Finding | BaseException] = []
-
-    def end(result: _Finding | Failure) -> None:
-        problem = result.value if isinstance(result, Failure) else result
-        assert problem is not None
-        outcome.append(problem)
-        if reactor.running:
-            reactor.stop()
-
-    def begin() -> None:
-        finding = Deferred.fromCoroutine(_find(reactor, settings))
-        finding.addBoth(end)
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
-    match outcome:
-        case [_Finding() as finding]:
-            return finding
-        case [ConfigError() as error]:
-            raise error
-        case [BaseException() as problem]:
-            # Only the type: the text of a library's exception is not ours to vouch for.
-            return _Finding(ExitCode.INTERNAL, f"The check itself failed: {type(problem).__name__}")
-    return _Finding(128 + signal.SIGINT, "Stopped by a signal before the check had ended.")
+    try:
+        return run(lambda reactor: _find(reactor, settings))
+    except ConfigError:
+        raise
+    except Interrupted:
+        return _Finding(128 + signal.SIGINT, "Stopped by a signal before the check had ended.")
+    except Exception as problem:
+        # Only the type: the text of a library's exception is not ours to vouch for.
+        return _Finding(ExitCode.INTERNAL, f"The check itself failed: {type(problem).__name__}")
 
 
 async def _find(reactor: IReactorTime, settings: Settings) -> _Finding:

@@ -20,9 +20,8 @@ from awfproxy.agents.edit import edit
 from awfproxy.agents.files import path_of, read, replace
 from awfproxy.agents.formats import FORMATS, Command, Printout
 from awfproxy.cli.envline import ALL, Asked, UsageError, help_text, parse
-from awfproxy.credentials.shape import check_shape
+from awfproxy.credentials.shape import looks_real
 from awfproxy.errors import ConfigError
-from awfproxy.providers.openai import PROVIDER as OPENAI
 
 EX_USAGE = 64
 EX_CONFIG = 78
@@ -159,7 +158,7 @@ def _warnings(
         yield from warnings.diversions(agent, environ)
         yield from (sentence for name, sentence in setup.missing if not environ.get(name))
         for name in agent.credentials:
-            if name not in set_by_us and _looks_real(environ.get(name, "")):
+            if name not in set_by_us and looks_real(os.fsencode(environ.get(name, ""))):
                 yield warnings.held(agent, name)
         login = _login(agent, asked, environ)
         if login is not None and os.path.exists(login):
@@ -183,12 +182,3 @@ def _login(agent: Agent, asked: Asked, environ: Mapping[str, str]) -> str | None
     if file is None or agent.login_file is None:
         return None
     return path_of(attrs.evolve(file, name=agent.login_file), environ)
-
-
-def _looks_real(value: str) -> bool:
-    """As the daemon would judge it: what it takes for a placeholder is none of our business."""
-    try:
-        check_shape(os.fsencode(value), "", OPENAI)
-    except ConfigError:
-        return False
-    return True

@@ -14,6 +14,7 @@ VERBS = {
     "squid-conf": "print the squid.conf that the configured providers need, for awfproxy alone",
     "rules": "say what the path rules make of a request, and which line decides: rules test METHOD PATH",
     "demo": "run the daemon against a provider and an egress proxy of its own: no key, no network",
+    "doctor": "walk the way hop by hop, as a request goes it, and name the first hop that fails",
     "env": "print, or write, what makes codex, Claude Code or another agent use awfproxy",
 }
 
@@ -36,6 +37,7 @@ Examples:
   awfproxy demo                                              try it without a key
   awfproxy check --egress-proxy http://squid:3128            would the daemon start, and if not, why?
   awfproxy squid-conf --sidecar-src 172.30.0.30              what Squid has to be told
+  awfproxy doctor --egress-proxy http://squid:3128           it runs, but agents get nowhere: why?
   awfproxy check --show                                      each setting, and where its value is from
   awfproxy env all --format dotenv                           what agents need in their environment
 """

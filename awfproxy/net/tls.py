@@ -219,6 +219,13 @@ class TlsConnection(Protocol):
     def _lower(self) -> Any:
         return self.transport
 
+    def shown(self) -> str:
+        """Version and issuer of what was verified, for the operator; the issuer is a peer's text."""
+        certificate: Any = self._tls.getpeercert() or {}
+        names = {key: value for part in certificate.get("issuer", ()) for key, value in part}
+        issuer = names.get("organizationName") or names.get("commonName")
+        return f"{self._tls.version()}, issued by {issuer}" if issuer else str(self._tls.version())
+
     # --- the transport of the protocol inside ----------------------------------------------------
 
     @property

@@ -1,9 +1,20 @@
 """Anthropic: https://docs.anthropic.com/en/api (authentication, versions, errors, streaming)."""
 
 import json
+from collections.abc import Mapping
 
 from awfproxy.errors import AwfError
-from awfproxy.providers.provider import Access, Added, Asked, KeyUse, ProbeRequest, Provider, bare_key
+from awfproxy.providers.provider import (
+    QUESTION,
+    Access,
+    Added,
+    Asked,
+    KeyUse,
+    ProbeRequest,
+    Provider,
+    Trial,
+    bare_key,
+)
 from awfproxy.wire.target import Origin
 
 END_MARKERS = (b"event: message_stop",)
@@ -50,6 +61,12 @@ def error_body(error: AwfError, request_id: str) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
+def trial(model: str, stream: bool) -> tuple[bytes, Mapping[str, object]]:
+    """By the Messages API."""
+    messages = [{"role": "user", "content": QUESTION}]
+    return b"/v1/messages", {"model": model, "max_tokens": 16, "messages": messages, "stream": stream}
+
+
 PROVIDER = Provider(
     name="anthropic",
     title="Anthropic",
@@ -65,5 +82,6 @@ PROVIDER = Provider(
     restricted_words=(),
     end_markers=END_MARKERS,
     error_body=error_body,
+    trial=Trial("claude-haiku-5-5", trial),
 )
 """The probe is a message without content: the key is judged first, and nothing is generated."""

@@ -1,7 +1,17 @@
 """Any further origin with an OpenAI-compatible API, known from the configuration file alone."""
 
 from awfproxy.providers.openai import END_MARKERS, error_body
-from awfproxy.providers.provider import Access, Asked, KeyUse, ProbeRequest, Provider, bare_key, bearer
+from awfproxy.providers.provider import (
+    Access,
+    Asked,
+    KeyUse,
+    ProbeRequest,
+    Provider,
+    Trial,
+    bare_key,
+    bearer,
+    chat_completion,
+)
 
 
 def compatible(name: str, variable: str | None = None) -> Provider:
@@ -39,4 +49,5 @@ def compatible(name: str, variable: str | None = None) -> Provider:
         restricted_words=(),
         end_markers=END_MARKERS,
         error_body=error_body,
+        trial=Trial(None, chat_completion(16)),
     )

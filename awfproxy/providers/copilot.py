@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping
 
 from awfproxy.providers import anthropic, byok, openai
 from awfproxy.providers.copilot_rules import DEFAULT_RULES
-from awfproxy.providers.provider import Access, Added, Asked, KeyUse, ProbeRequest, Provider, bearer
+from awfproxy.providers.provider import (
+    Access,
+    Added,
+    Asked,
+    KeyUse,
+    ProbeRequest,
+    Provider,
+    Trial,
+    bearer,
+    chat_completion,
+)
 from awfproxy.providers.rules import Rules, parse_rules
 from awfproxy.wire.fieldname import field_value
 from awfproxy.wire.target import Origin, join_base_path
@@ -201,4 +211,6 @@ PROVIDER = Provider(
     restricted_words=(),
     end_markers=(*openai.END_MARKERS, *anthropic.END_MARKERS),
     error_body=openai.error_body,
+    # Without a limit: which of its two names a model takes depends on the model.
+    trial=Trial("gpt-5-mini", chat_completion(None)),
 )

@@ -1,10 +1,21 @@
 """OpenAI: https://platform.openai.com/docs/api-reference (authentication, errors, streaming)."""
 
 import json
+from collections.abc import Mapping
 
 from awfproxy.errors import AwfError, Hop
 from awfproxy.providers import byok
-from awfproxy.providers.provider import Access, Asked, KeyUse, ProbeRequest, Provider, bare_key, bearer
+from awfproxy.providers.provider import (
+    QUESTION,
+    Access,
+    Asked,
+    KeyUse,
+    ProbeRequest,
+    Provider,
+    Trial,
+    bare_key,
+    bearer,
+)
 from awfproxy.wire.target import Origin
 
 END_MARKERS = (
@@ -58,6 +69,17 @@ def error_body(error: AwfError, request_id: str) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
+def trial(model: str, stream: bool) -> tuple[bytes, Mapping[str, object]]:
+    """By the Responses API, as codex asks; 16 is the least that it takes for a limit."""
+    return b"/v1/responses", {
+        "model": model,
+        "input": QUESTION,
+        "max_output_tokens": 16,
+        "store": False,
+        "stream": stream,
+    }
+
+
 PROVIDER = Provider(
     name="openai",
     title="OpenAI",
@@ -78,4 +100,5 @@ PROVIDER = Provider(
     ),
     end_markers=END_MARKERS,
     error_body=error_body,
+    trial=Trial("gpt-6-luna", trial),
 )

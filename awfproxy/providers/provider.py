@@ -106,6 +106,20 @@ class ProbeRequest:
 
 
 @attrs.frozen
+class Trial:
+    """The smallest request that a model answers, in the form in which agents ask: it costs a few tokens."""
+
+    model: str | None
+    """A small one, with which it is tried unless another is named; None where no model is there for all."""
+
+    request: Callable[[str, bool], tuple[bytes, Mapping[str, object]]]
+    """From the model's name, and whether the answer is to be streamed, to the target and the JSON content."""
+
+    last_event: bytes = b""
+    """What stands in a stream's last event alone, where no end marker follows it."""
+
+
+@attrs.frozen
 class Provider:
     """Facts about one provider; the modules beside this one hold one instance each."""
 
@@ -148,9 +162,26 @@ class Provider:
     error_body: Callable[[AwfError, str], bytes]
     """(error, request id) -> JSON body in the provider's own style."""
 
+    trial: Trial | None = None
+    """None where no model answers a request that is the same for every operator."""
+
     def option(self, setting: str) -> str:
         """What a setting of this provider is called on the command line, without the dashes."""
         return setting if self.name == "openai" else f"{self.name}-{setting}"
+
+
+QUESTION = "Reply with the word ok."
+"""What a trial asks a model."""
+
+
+def chat_completion(limit: int | None) -> Callable[[str, bool], tuple[bytes, Mapping[str, object]]]:
+    """A trial's request in the form of Chat Completions, with at most so many tokens in the answer."""
+
+    def request(model: str, stream: bool) -> tuple[bytes, Mapping[str, object]]:
+        content = {"model": model, "messages": [{"role": "user", "content": QUESTION}], "stream": stream}
+        return b"/chat/completions", content if limit is None else {**content, "max_tokens": limit}
+
+    return request
 
 
 def bare_key(name: bytes) -> Callable[[bytes], Added]:

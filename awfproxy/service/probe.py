@@ -116,12 +116,12 @@ class KeyProbe:
         found = ProviderError()
         if 400 <= status < 500:
             found = read_error(await _head_of(response, must_end=status in (400, 401, 403)))
-            if any(key is not None and _quotes(found.code, key.reveal()) for key in keys):
+            if any(key is not None and quotes(found.code, key.reveal()) for key in keys):
                 found = attrs.evolve(found, code="")
         return verdict(self._provider, status, found.code, found.text)
 
 
-def _quotes(code: str, key: bytes) -> bool:
+def quotes(code: str, key: bytes) -> bool:
     """Whether a part of the key that could be recognised is in the code, which is going to be shown."""
     shown = code.encode("ascii")
     return any(shown[i : i + _WINDOW] in key for i in range(len(shown) - _WINDOW + 1))

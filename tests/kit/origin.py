@@ -71,6 +71,8 @@ class Origin:
         self._exchange = exchange or Exchange
         self.models_answer: Callable[[Exchange], None] | None = None
         """What `GET /v1/models` does instead of the usual (probes ask this)."""
+        self.model_answer: Callable[[Exchange], None] | None = None
+        """What `POST /v1/responses` does instead of the usual."""
         self.idle_timeout = 120.0
         self.delay_handshake = threading.Event()
         self.delay_handshake.set()
@@ -243,6 +245,9 @@ class Exchange:
             return lambda: answer(self)
         if path == "/v1/models":
             return lambda: self.answer(200, {"object": "list", "data": [responses_api.MODEL]})
+        if path == "/v1/responses" and self.origin.model_answer is not None:
+            answer = self.origin.model_answer
+            return lambda: answer(self)
         if path in ("/v1/responses", "/v1/chat/completions") and self.seen.method == b"POST":
             return self.do_model
         if path == "/v1/responses" and self.seen.values(b"upgrade"):

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "awfproxy"
 
 ORDER = (
     "errors", "agents", "wire", "providers", "credentials", "settings", "squid", "net", "upstream", "observe",
-    "proxy", "service", "demo", "tap", "cli",
+    "proxy", "service", "doctor", "demo", "tap", "cli",
 )  # fmt: skip
 """A module imports only from its own room and from rooms before it."""
 
@@ -34,7 +34,7 @@ ONLY_IMPORTER = {
 }
 ENVIRONMENT_READERS = frozenset(
     {"awfproxy.tap"}
-    | {f"awfproxy.cli.{verb}" for verb in ("main", "demo", "check", "env", "squid_conf", "rules")}
+    | {f"awfproxy.cli.{verb}" for verb in ("main", "demo", "check", "doctor", "env", "squid_conf", "rules")}
 )
 
 
