@@ -46,6 +46,8 @@ class Given:
 
     value: Any
     source: str
+    warning: str = ""
+    """What of the text is not taken, and why."""
 
     @property
     def is_default(self) -> bool:
@@ -117,10 +119,28 @@ def _resolve(
         text = environ[option.variable]
         source = f"environment variable {option.variable}"
         return _parse(option, text.split() or [""] if option.repeatable else [text], source)
-    for variable in (*option.known_as, *profile.variables.get(option.name, ())):
+    for variable in profile.variables.get(option.name, option.known_as):
         if environ.get(variable):
-            return _parse(option, [environ[variable]], f"environment variable {variable}")
+            given = _shared(option, variable, environ[variable], profile)
+            if given is not None:
+                return given
     return file.values.get(option.name) or _default(option, profile)
+
+
+def _shared(option: Option, variable: str, text: str, profile: Profile) -> Given | None:
+    """A variable of another program's, as the profile reads it; None where that comes to nothing."""
+    source = f"environment variable {variable}"
+    reading = profile.readings.get(variable)
+    if reading is None:
+        return _parse(option, [text], source)
+    try:
+        read = reading(text)
+    except ValueError as error:
+        raise refuse(option.name, source, str(error)) from None
+    warning = f"--{option.name} ({source}): {read.warning}" if read.warning else ""
+    if read.text is None:
+        return attrs.evolve(_default(option, profile), warning=warning) if warning else None
+    return attrs.evolve(_parse(option, [read.text], source), warning=warning)
 
 
 def _default(option: Option, profile: Profile) -> Given:

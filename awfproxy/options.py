@@ -197,10 +197,11 @@ OPTIONS: tuple[Option, ...] = (
         "probe",
         "HOW",
         "Whether path and key are tried before the port opens: try (opens after a while even if the "
-        "egress proxy or provider does not answer), require, or off.",
+        "egress proxy or provider does not answer), require, or off; or after it: after (no verdict ends the "
+        "process), strict (a rejected key does, with 1).",
         STARTING,
         "try",
-        syntax.choice(("try", "require", "off")),
+        syntax.choice(("try", "require", "off", "after", "strict")),
     ),
     Option(
         "startup-grace",

@@ -28,11 +28,21 @@ from awfproxy.wire.target import Origin
 
 
 class Probe(Enum):
-    """Whether path and key are tried before the port opens."""
+    """When path and key are tried, and what follows."""
 
     TRY = "try"
     REQUIRE = "require"
     OFF = "off"
+    AFTER = "after"
+    """Once the ports are open; nothing ends the process."""
+
+    STRICT = "strict"
+    """As `AFTER`, but a key that is rejected then ends it."""
+
+    @property
+    def is_after_opening(self) -> bool:
+        """The ports do not wait for it."""
+        return self in (Probe.AFTER, Probe.STRICT)
 
 
 @attrs.frozen
@@ -351,6 +361,9 @@ def _warnings(
     all_listen = all(given.of(one.provider, "listen").value for one in opened)
     if not given["bind"].is_default and opened and all_listen:
         yield f"--bind ({given['bind'].source}) has no effect beside --listen."
+    yield from (one.warning for one in given.options.values() if one.warning)
+    if given.profile.notices is not None:
+        yield from given.profile.notices(environ)
     known = {option.variable for option in BY_NAME.values()}
     for variable in environ:
         if variable.startswith("AWFPROXY_") and variable not in known:

@@ -87,12 +87,17 @@ def _check(line: CommandLine, environ: Mapping[str, str], terminal: _Terminal) -
     if settings.probe is Probe.OFF:
         terminal.say("Settings and key are well-formed. Nothing else was tried (--probe off).\n")
         return 0
-    finding = _validate(settings)
+    finding = _validate(attrs.evolve(settings, probe=_before_opening(settings.probe)))
     if finding.code:
         terminal.complain(finding.sentence)
     else:
         terminal.say(f"{finding.sentence}\n")
     return finding.code
+
+
+def _before_opening(probe: Probe) -> Probe:
+    """Here nothing is opened, so what the daemon asks afterwards is asked now."""
+    return Probe.TRY if probe.is_after_opening else probe
 
 
 def table(settings: Settings) -> str:
@@ -120,7 +125,7 @@ def _validate(settings: Settings) -> _Finding:
 async def _find(reactor: IReactorTime, settings: Settings) -> _Finding:
     """Each provider in turn; the first that would end the daemon, or leave it unready, is the finding."""
     said = []
-    for one in settings.providers:
+    for one in [one for one in settings.providers if one.configured]:
         finding = await _find_one(reactor, settings, one)
         if finding.code:
             return finding
@@ -130,6 +135,8 @@ async def _find(reactor: IReactorTime, settings: Settings) -> _Finding:
 
 async def _find_one(reactor: IReactorTime, settings: Settings, one: ProviderSettings) -> _Finding:
     provider = one.provider
+    if not one.access.probed:
+        return _Finding(0, f"No answer would say anything about the {provider.title} key: it is not checked.")
     health = Health(time.time, True)
     endpoint = origin_endpoint(reactor, settings, one.access.origin)
     probe = KeyProbe(reactor, endpoint, provider, one.access, CredentialStore(in_force(settings)))

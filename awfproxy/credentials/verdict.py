@@ -43,6 +43,8 @@ class CannotTell:
     """No usable answer: ask again."""
 
     reason: str
+    status: int | None = attrs.field(default=None, eq=False)
+    """Of the answer, where there was one."""
 
 
 Verdict = Accepted | Rejected | Unverified | CannotTell
@@ -108,10 +110,10 @@ def verdict(provider: Provider, status: int, error_code: str | None, error_text:
     if status == 401:
         return Rejected(code)
     if status == 429:
-        return CannotTell(f"{provider.title} limits the rate ({_shown(status, code)})")
+        return CannotTell(f"{provider.title} limits the rate ({_shown(status, code)})", status)
     if 300 <= status < 500:
         return Unverified(status, code)
-    return CannotTell(f"{provider.title} failed ({_shown(status, code)})")
+    return CannotTell(f"{provider.title} failed ({_shown(status, code)})", status)
 
 
 def _is_restricted(provider: Provider, code: str, text: str) -> bool:
@@ -135,6 +137,22 @@ def key_state(verdict: Verdict | None) -> str:
             return "unverified"
         case CannotTell():
             return "cannot_tell"
+
+
+def sidecar_state(provider: Provider, verdict: Verdict | None) -> str:
+    """The same in the words of github/gh-aw-firewall's sidecar: a 403 rejects, and a 400 does not."""
+    match verdict:
+        case None:
+            return "pending"
+        case Accepted() | Unverified(400):
+            return "valid"
+        case Rejected():
+            return "auth_rejected"
+        case Unverified(401 | 403, code) if code not in provider.probe.silent_codes:
+            return "auth_rejected"
+        case CannotTell() if verdict.status is None:
+            return "network_error"
+    return "inconclusive"
 
 
 def describe(provider: Provider, verdict: Verdict) -> str:

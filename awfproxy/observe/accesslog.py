@@ -4,13 +4,14 @@ No byte from a peer reaches the line unescaped, no query string and no field val
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Any
 
 import attrs
 from twisted.logger import Logger, LogLevel
 
-from awfproxy.errors import AwfError, BadWebSocketHandshake, WebSocketUnsupported
+from awfproxy.errors import AwfError, BadWebSocketHandshake, Hop, WebSocketUnsupported
 from awfproxy.observe.metrics import Metrics
 from awfproxy.wire.target import path_of
 
@@ -96,6 +97,8 @@ class AccessLine:
     record: AccessRecord
     outcome: Outcome
     duration_ms: float
+    upstream_host: str | None = None
+    """Only where lines have it at all."""
 
     def _in_order(self) -> tuple[str | int | float | None, ...]:
         record = self.record
@@ -104,7 +107,7 @@ class AccessLine:
             self.provider,
             record.client,
             printable(record.method),
-            printable(path_of(record.target))[:_MAX_PATH],
+            shown_path(record.target),
             record.status,
             self.outcome.value,
             None if record.error is None else record.error.code,
@@ -120,29 +123,59 @@ class AccessLine:
     @property
     def values(self) -> dict[str, str | int | float | None]:
         """The line's values by name, in its order; None (in text `-`) for what there is not."""
-        return dict(zip(_NAMES, self._in_order(), strict=True))
+        values = dict(zip(_NAMES, self._in_order(), strict=True))
+        return values if self.upstream_host is None else {**values, "upstream_host": self.upstream_host}
 
     def __str__(self) -> str:
         return _TEXT % tuple(["-" if value is None else value for value in self._in_order()])
 
+    @property
+    def event(self) -> str:
+        return "request_complete"
 
-ACCESS_EVENT = {"event": "request_complete", "log_level": LogLevel.info}
+    @property
+    def level(self) -> Any:
+        return LogLevel.info
 
 
-def emit(line: AccessLine) -> None:
+@attrs.frozen
+class EventLine:
+    """Something else about a request, written on the same way as access lines, and in order with them."""
+
+    event: str
+    level: Any
+    values: Mapping[str, str | int | float | None]
+
+    def __str__(self) -> str:
+        pairs = " ".join(f"{name}={value}" for name, value in self.values.items())
+        return f"{self.event} {pairs}"
+
+
+Line = AccessLine | EventLine
+
+
+def emit(line: Line) -> None:
     """The line as an event of Twisted's log."""
-    _log.info("{line}", event=ACCESS_EVENT["event"], line=line)
+    _log.emit(line.level, "{line}", event=line.event, line=line)
 
 
 class AccessLog:
     """Makes the lines of one provider and counts along."""
 
-    def __init__(self, provider: str, metrics: Metrics, write: Callable[[AccessLine], None] = emit) -> None:
+    def __init__(
+        self,
+        provider: str,
+        metrics: Metrics,
+        write: Callable[[Line], None] = emit,
+        upstream_host: str | None = None,
+    ) -> None:
+        """With `upstream_host` each line names it."""
         self._provider = provider
         self._metrics = metrics
         self._write = write
+        self._upstream_host = upstream_host
 
-    def begun(self) -> None:
+    def begun(self, record: AccessRecord) -> None:
         """An exchange has begun: `ended` will come for it, once."""
         self._metrics.begun()
 
@@ -163,20 +196,23 @@ class AccessLog:
         error = record.error
         if record.websocket or error is BadWebSocketHandshake or error is WebSocketUnsupported:
             self._websocket(record, _WEBSOCKET_ENDS.get(outcome, "complete"), duration)
-        self._write(AccessLine(self._provider, record, outcome, duration))
-        if error is not None and error.status >= 500:
+        self._write(AccessLine(self._provider, record, outcome, duration, self._upstream_host))
+        refused_on_the_way = error is not None and error.hop is Hop.EGRESS and record.status >= 500
+        if error is not None and (error.status >= 500 or refused_on_the_way):
             _log.warn(
                 "{request_id}: {hop} failed: {reason} {fix} ({detail})",
                 event="request_error",
                 request_id=printable(record.request_id),
                 provider=self._provider,
+                method=printable(record.method),
+                path=shown_path(record.target),
+                duration_ms=duration,
                 hop=error.hop.value,
                 error=error.code,
                 reason=error.sentence,
                 fix=error.fix,
                 detail=detail or error.code,
             )
-
 
     def _websocket(self, record: AccessRecord, what: str, duration: float | None) -> None:
         _log.info(
@@ -185,7 +221,7 @@ class AccessLog:
             what=what,
             request_id=printable(record.request_id),
             provider=self._provider,
-            path=printable(path_of(record.target))[:_MAX_PATH],
+            path=shown_path(record.target),
             status=record.status,
             duration_ms=duration,
         )
@@ -193,6 +229,11 @@ class AccessLog:
 
 def _milliseconds(since: float, until: float | None) -> float | None:
     return None if until is None else round((until - since) * 1000, 2)
+
+
+def shown_path(target: bytes) -> str:
+    """The target's path, printable and not too long; the query may hold a credential, and is left out."""
+    return printable(path_of(target))[:_MAX_PATH]
 
 
 def printable(data: bytes) -> str:

@@ -74,6 +74,11 @@ class Health:
         self.is_draining = True
 
     @property
+    def is_probed(self) -> bool:
+        """The key gets checked at all."""
+        return self._probing
+
+    @property
     def key_state(self) -> str:
         """`accepted`, `rejected`, `unverified`, `unchecked` or `cannot_tell`."""
         return _key_state(self.verdict)

@@ -5,8 +5,9 @@ written, so that no object can bring along what it holds; failures lose their lo
 """
 
 import json
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
@@ -14,7 +15,7 @@ from typing import TextIO
 from twisted.logger import FileLogObserver, LogEvent, formatEvent, formatEventAsClassicLogText
 
 from awfproxy.net.deadlines import INTERVAL, NEVER, Sweep
-from awfproxy.observe.accesslog import ACCESS_EVENT, AccessLine, emit
+from awfproxy.observe.accesslog import AccessLine, EventLine, Line, emit
 
 _AT_MOST = 64
 """Access lines written together: more would hold up the requests that come meanwhile (0.4 ms for these)."""
@@ -50,26 +51,27 @@ def text_lines() -> Callable[[LogEvent], str | None]:
 
     def line(event: LogEvent) -> str | None:
         access = event.get("line")
-        if isinstance(access, AccessLine):
+        if isinstance(access, AccessLine | EventLine):
             return f"{clock.stamp(event)} [access] {access}\n"
         return formatEventAsClassicLogText(event, formatTime=lambda _: clock.stamp(event))
 
     return line
 
 
-def json_lines() -> Callable[[LogEvent], str]:
-    """Events as JSON."""
+def json_lines(names: Mapping[str, str] | None = None) -> Callable[[LogEvent], str]:
+    """Events as JSON; those in `names` under another name."""
     clock = _Clock()
+    names = names or {}
 
     def line(event: LogEvent) -> str:
         level, name = event.get("log_level"), event.get("event")
         record: dict[str, object] = {
             "timestamp": clock.stamp(event),
             "level": getattr(level, "name", "info"),
-            "event": name if isinstance(name, str) else "log",
+            "event": names.get(name, name) if isinstance(name, str) else "log",
         }
         access = event.get("line")
-        if isinstance(access, AccessLine):
+        if isinstance(access, AccessLine | EventLine):
             record.update(access.values)
         else:
             _add_values(record, event)
@@ -89,6 +91,19 @@ def _add_values(record: dict[str, object], event: LogEvent) -> None:
         record["stack"] = failure.getBriefTraceback()
 
 
+def without(
+    lines: Callable[[LogEvent], str | None], hidden: str
+) -> Callable[[LogEvent], str | None]:
+    """The same lines, in which `hidden` reads `[REDACTED]`."""
+    pattern = re.compile(re.escape(hidden), re.IGNORECASE)
+
+    def line(event: LogEvent) -> str | None:
+        text = lines(event)
+        return None if text is None else pattern.sub("[REDACTED]", text)
+
+    return line
+
+
 class LogWriter:
     """The log of one process: Twisted's events by an observer, access lines straight to the same stream.
 
@@ -98,8 +113,12 @@ class LogWriter:
     `observer` has been asked for (under `--logger` or `--syslog` it never is) they are events.
     """
 
-    def __init__(self, log_format: str) -> None:
-        self._lines: Callable[[LogEvent], str | None] = json_lines() if log_format == "json" else text_lines()
+    def __init__(
+        self, log_format: str, names: Mapping[str, str] | None = None, hidden: str | None = None
+    ) -> None:
+        """Events in `names` are called otherwise in JSON; the text `hidden` is not shown, in any case."""
+        lines: Callable[[LogEvent], str | None] = json_lines(names) if log_format == "json" else text_lines()
+        self._lines = without(lines, hidden) if hidden else lines
         self._stream: TextIO | None = None
         self._sweep: Sweep | None = None
         self._gathered: list[LogEvent] = []
@@ -114,12 +133,14 @@ class LogWriter:
         """From now on access lines may wait for others; before, each is written at once."""
         self._sweep = sweep
 
-    def access(self, line: AccessLine) -> None:
-        """Writes one access line."""
+    def access(self, line: Line) -> None:
+        """Writes one line of a request's."""
         if self._stream is None:
             emit(line)
             return
-        self._gathered.append({"log_time": time.time(), "line": line, **ACCESS_EVENT})
+        self._gathered.append(
+            {"log_time": time.time(), "line": line, "event": line.event, "log_level": line.level}
+        )
         if self._sweep is None or len(self._gathered) == _AT_MOST:
             self.deadline_passed()
         elif len(self._gathered) == 1:

@@ -63,6 +63,8 @@ def access(asked: Asked) -> Access:
         return int(method == b"GET" and (bare == b"/models" or bare.startswith(b"/models/")))
 
     always = _always(origin.host, asked)
+    # At GitHub's hosts the list of models, which the probe asks for, takes GitHub's tokens alone.
+    listed = not (own_key and at_github) or bool(asked.environ.get(PROVIDER.variable))
     session = _session(asked.environ) if own_key else ()
 
     def defaults(method: bytes, path: bytes) -> Added:
@@ -80,8 +82,8 @@ def access(asked: Asked) -> Access:
         key_for=key_for if len(keys) > 1 else None,
         models=b"/models",
         rules=_default_rules(base_path),
-        # At GitHub's hosts the probe's path takes GitHub's tokens alone.
-        probed=not (own_key and at_github) or bool(asked.environ.get(PROVIDER.variable)),
+        probed=listed,
+        lists_models=listed,
     )
 
 

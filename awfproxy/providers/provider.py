@@ -75,6 +75,9 @@ class Access:
     models: bytes | None = None
     """Target of the list of models, before the base path rule is applied; None where there is none."""
 
+    lists_models: bool = True
+    """Whether these keys are good for asking for the list of models at this origin."""
+
     rules: Rules = NO_RULES
     """What may be asked, unless the operator says otherwise."""
 
@@ -103,6 +106,11 @@ class ProbeRequest:
 
     silent_codes: frozenset[str] = frozenset()
     """Error codes that say nothing about the key, not even with a 401."""
+
+
+def own_status(error: AwfError) -> int:
+    """The status of the error's row."""
+    return error.status
 
 
 @attrs.frozen
@@ -164,6 +172,8 @@ class Provider:
 
     trial: Trial | None = None
     """None where no model answers a request that is the same for every operator."""
+
+    error_status: Callable[[AwfError], int] = own_status
 
     def option(self, setting: str) -> str:
         """What a setting of this provider is called on the command line, without the dashes."""

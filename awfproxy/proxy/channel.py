@@ -313,8 +313,8 @@ class Channel(Protocol):
     def _refuse(self, head: RequestHead, record: AccessRecord, error: AwfError) -> None:
         """Answers a request that no exchange exists for; the connection ends with it."""
         self.closing_after = self._refused = True
-        record.status, record.error = error.status, type(error)
-        self.site.access_log.begun()
+        record.status, record.error = self.site.provider.error_status(error), type(error)
+        self.site.access_log.begun(record)
         self.site.access_log.ended(record, Outcome.REFUSED, self.seconds(), error.detail)
         self._request = Request(self, head, NO_BODY, record)
         self._request.refuse(error)
@@ -325,6 +325,11 @@ class Channel(Protocol):
     def provider(self) -> Provider:
         """Whose API this is, for errors in its style."""
         return self.site.provider
+
+    @property
+    def request_id_field(self) -> bytes | None:
+        """A second field for request ids, beside our own."""
+        return self.site.request_id_field
 
     def write(self, data: bytes) -> None:
         """Sends to the client, now."""

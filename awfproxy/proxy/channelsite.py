@@ -20,6 +20,8 @@ class ChannelSite(Interface):
     websocket: bool
     """Whether clients may ask for one."""
     access_log: AccessLog
+    request_id_field: bytes | None
+    """A second field for request ids, beside our own."""
     resource: Any
     """Renders every request: a leaf, so that nothing is looked up on the hot path."""
 

@@ -54,6 +54,8 @@ class Forwarding:
     websocket_limits: WebSocketLimits
     health: Health
     log: AccessLog
+    upstream_head: Callable[[RequestHead, bytes], RequestHead] | None = None
+    """The last change to each head that goes upstream, given the request id."""
 
 
 class Downstream(Interface):
@@ -153,7 +155,7 @@ class Exchange:
     def start(self, content: bytes, complete: bool, trailers: Fields) -> None:
         """Begins, with as much of the request's content as came with its head."""
         shared = self._forwarding
-        shared.log.begun()
+        shared.log.begun(self._client.record)
         if self._client.websocket:
             shared.log.websocket_begun(self._client.record)
         in_force = shared.credentials.current(shared.provider.name)
@@ -170,6 +172,8 @@ class Exchange:
         )
         if self._client.websocket:
             self._head = as_handshake(self._head)
+        if shared.upstream_head is not None:
+            self._head = shared.upstream_head(self._head, self._client.record.request_id)
         self._content, self._body_complete = content, complete
         self._trailers = prepare_trailers(trailers, shared.access)
         self._expects = not content and bool(self._client.head.values(b"expect"))
@@ -424,7 +428,7 @@ class Exchange:
     def _refuse(self, error: AwfError, outcome: Outcome = Outcome.UPSTREAM_FAILED) -> None:
         client = self._client
         record = client.record
-        record.error, record.status = type(error), error.status
+        record.error, record.status = type(error), self._forwarding.provider.error_status(error)
         self._done(outcome, error.detail)
         client.refuse(error)
 

@@ -37,14 +37,19 @@ class LocalPages:
     """By provider's name: where it listens now; None where it does not, or has no such address."""
     host: str | None = None
     """What agents know this machine as, where that is a contract; None: the address listened on."""
+    health: Callable[[tuple[PagePart, ...], Provider], tuple[int, object]] | None = None
+    """In place of the usual /health, where the profile has another."""
 
     def by_path(self, provider: Provider) -> Mapping[bytes, Page]:
         """The exact paths and their pages, on the ports of that provider."""
         if self.prefix is None:
             return {}
         (part,) = [part for part in self.parts if part.provider is provider]
+        health = partial(self._health, part)
+        if self.health is not None:
+            health = partial(self.health, self.parts, provider)
         pages: dict[str, Page] = {
-            "health": json_page(partial(self._health, part)),
+            "health": json_page(health),
             "healthz": json_page(self._alive),
             "readyz": json_page(partial(self._ready, part)),
             "reflect": json_page(self._reflect),
@@ -55,8 +60,8 @@ class LocalPages:
 
     def _health(self, part: PagePart) -> tuple[int, object]:
         health, reason = part.health, part.health.reason()
-        names = dict.fromkeys(provider.name for provider in BUILT_IN)
-        names |= dict.fromkeys(part.provider.name for part in self.parts)
+        served = {part.provider.name for part in self.parts if self._has_key(part.provider.name)}
+        names = dict.fromkeys([*(provider.name for provider in BUILT_IN), *sorted(served)])
         content: dict[str, object] = {
             "status": "healthy" if reason is None else "unhealthy",
             "service": "awf-api-proxy",
@@ -86,7 +91,8 @@ class LocalPages:
         return 200, {"status": "alive"}
 
     def _ready(self, part: PagePart) -> tuple[int, object]:
-        reason = part.health.reason()
+        has_key = self._has_key(part.provider.name)
+        reason = part.health.reason() if has_key else "There is no key for this provider."
         if reason is None:
             return 200, {"status": "ready"}
         return 503, {"status": "not ready", "reason": reason}

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import Protocol as Interface
 
+import attrs
+
 from awfproxy.credentials.injector import (
     prepare_interim,
     prepare_response,
     prepare_response_trailers,
     prepare_switch,
 )
+from awfproxy.credentials.requestid import with_request_id
 from awfproxy.errors import AwfError
 from awfproxy.observe.accesslog import AccessRecord
 from awfproxy.providers.provider import Provider
@@ -18,7 +21,7 @@ from awfproxy.proxy.responses import error_response, own_response
 from awfproxy.proxy.tunnel import ClientEnd, Tunnel
 from awfproxy.wire.chunked import encode_chunk, encode_end
 from awfproxy.wire.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, Framing
-from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_response
+from awfproxy.wire.message import Fields, RequestHead, ResponseHead, field, serialise_response
 
 
 class ClientConnection(ClientEnd, Interface):
@@ -34,6 +37,10 @@ class ClientConnection(ClientEnd, Interface):
     @property
     def provider(self) -> Provider:
         """Whose API this is, for errors in its style."""
+
+    @property
+    def request_id_field(self) -> bytes | None:
+        """A second field for request ids, beside our own."""
 
     def request_finished(self, request: "Request") -> None:
         """The response is complete."""
@@ -88,7 +95,14 @@ class Request:
         self.response_begun = True
         self.persistent = self.persistent and self.complete
         self._channel.write(
-            own_response(status, fields, content, self.record.request_id, self._connection(), self.method)
+            own_response(
+                status,
+                (*fields, *self._more_fields()),
+                content,
+                self.record.request_id,
+                self._connection(),
+                self.method,
+            )
         )
         self._channel.request_finished(self)
 
@@ -104,6 +118,10 @@ class Request:
         if framing is UNTIL_CLOSE:
             self.persistent = False
         prepared = prepare_response(head, framing, self.record.request_id, self._connection())
+        if (name := self._channel.request_id_field) is not None:
+            prepared = attrs.evolve(
+                prepared, fields=with_request_id(prepared.fields, name, self.record.request_id)
+            )
         self._out.append(serialise_response(prepared))
 
     def become_tunnel(self, head: ResponseHead, tunnel: Tunnel) -> None:
@@ -134,7 +152,12 @@ class Request:
             self.persistent = False
         self._channel.write(
             error_response(
-                error, self._channel.provider, self.record.request_id, self._connection(), self.method
+                error,
+                self._channel.provider,
+                self.record.request_id,
+                self._connection(),
+                self.method,
+                self._more_fields(),
             )
         )
         self._channel.request_finished(self)
@@ -152,6 +175,10 @@ class Request:
 
     def resume_upload(self) -> None:
         self._channel.resume_reading()
+
+    def _more_fields(self) -> Fields:
+        name = self._channel.request_id_field
+        return () if name is None else (field(name, self.record.request_id),)
 
     def _connection(self) -> bytes | None:
         if not self.persistent or self._channel.closing_after:

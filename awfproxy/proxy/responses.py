@@ -8,6 +8,7 @@ _REASONS = {
     200: b"OK",
     400: b"Bad Request",
     403: b"Forbidden",
+    404: b"Not Found",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
     414: b"URI Too Long",
@@ -37,19 +38,26 @@ def own_response(
 
 
 def error_response(
-    error: AwfError, provider: Provider, request_id: bytes, connection: bytes | None, method: bytes
+    error: AwfError,
+    provider: Provider,
+    request_id: bytes,
+    connection: bytes | None,
+    method: bytes,
+    more: Fields = (),
 ) -> bytes:
     """The response for one of our errors: its row of the table, in the provider's own style."""
+    status = provider.error_status(error)
     fields = [
+        *more,
         field(b"Content-Type", b"application/json"),
         field(b"awfproxy-error", error.code.encode("ascii")),
     ]
     if error.retry_after is not None:
         fields.append(field(b"Retry-After", b"%d" % error.retry_after))
-    if error.status == 405:
+    if status == 405:
         fields.append(field(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
-    if error.status == 426:
+    if status == 426:
         fields.append(field(b"Upgrade", b"HTTP/1.1"))
         connection = b"Upgrade" if connection is None else b"Upgrade, " + connection
     content = provider.error_body(error, request_id.decode("ascii"))
-    return own_response(error.status, tuple(fields), content, request_id, connection, method)
+    return own_response(status, tuple(fields), content, request_id, connection, method)

@@ -36,6 +36,7 @@ class ProxySite(Site):
         websocket: bool = True,
         access_log: AccessLog,
         max_connections: int,
+        request_id_field: bytes | None = None,
     ) -> None:
         super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
         self.protocol = Channel  # type: ignore[method-assign, assignment]
@@ -45,10 +46,13 @@ class ProxySite(Site):
         self.deadlines = deadlines
         self.websocket = websocket
         self.access_log = access_log
+        self.request_id_field = request_id_field
         self._reactor: Any = reactor
         self._max_connections = max_connections
         self._channels: set[Channel] = set()
-        self._id_prefix = secrets.token_hex(10).encode("ascii")
+        random = secrets.token_hex(9)
+        # In the form of a UUID of version 4 (RFC 9562 5.4), which some tools look for.
+        self._id_prefix = f"{random[:8]}-{random[8:12]}-4{random[12:15]}-8{random[15:]}-".encode("ascii")
         self._requests = 0
         self._drained: Deferred[None] | None = None
 

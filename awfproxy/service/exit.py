@@ -8,18 +8,25 @@ leaves. A daemon has no standard error: there the sentence becomes the log's las
 
 import atexit
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
+from types import FrameType
 from typing import NoReturn, TextIO
 
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 from twisted.logger import ILogObserver, LogEvent, Logger, LogPublisher, globalLogPublisher
 from zope.interface import implementer
 
 
 class ExitCode(IntEnum):
-    """The codes of sysexits(3), as far as they are used here."""
+    """The codes of sysexits(3), as far as they are used here, and one of the sidecar's."""
+
+    STRICT = 1
+    """`--probe strict`: after the opening the provider rejects a key."""
 
     USAGE = 64
     """The command line: an unknown option, a value that is not of its type."""
@@ -96,6 +103,11 @@ class ExitStatus:
             # Daemonised (twistd forks after makeService), so the log is all there is.
             self._publisher.addObserver(_AfterTheLastLine(self._say))
 
+    def leave_now(self) -> None:
+        """End at once, with what is open left to the kernel; 0 where nothing has failed."""
+        self._flush()
+        self._leave(0 if self.code is None else int(self.code))
+
     def _say(self) -> None:
         assert self.code is not None
         self._log.critical(
@@ -105,11 +117,36 @@ class ExitStatus:
     def _apply(self) -> None:
         if self.code is None:
             return
+        self._flush()
+        _write(sys.__stderr__, self.sentence)
+        self._leave(int(self.code))
+
+    def _flush(self) -> None:
         for stream in sys.stdout, sys.stderr:
             with suppress(OSError, ValueError, AttributeError):  # captured, closed or absent
                 stream.flush()
-        _write(sys.__stderr__, self.sentence)
-        self._leave(int(self.code))
+
+
+class ISignalledReactor(IReactorCore, IReactorFromThreads):
+    """What `end_with_0` needs of a reactor."""
+
+
+def end_with_0(reactor: ISignalledReactor) -> None:
+    """From now on SIGTERM and SIGINT stop the reactor without its knowing of a signal.
+
+    The runners send themselves the signal again that a reactor tells them of, which ends them with 143; to
+    have it from us alone is the public way to end with 0. Call it once the reactor runs and has set its own.
+    """
+
+    def stop() -> None:
+        with suppress(ReactorNotRunning):  # a second signal
+            reactor.stop()
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        reactor.callFromThread(stop)
+
+    for number in signal.SIGTERM, signal.SIGINT:
+        signal.signal(number, heard)
 
 
 @implementer(ILogObserver)

@@ -32,6 +32,9 @@ class Front:
 
     site: "ProxySite"
     health: Health
+    configured: bool = True
+    """Without a key the port only says that there is none."""
+
     children: tuple[IService, ...] = ()
     """Services that need an open way but no port (the pool): started after all decisions and before the first
     listener, stopped after the drain in reverse order."""

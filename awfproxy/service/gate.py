@@ -91,10 +91,14 @@ class Gate(Service):
         drain_deadline: float,
         requests_seen: Callable[[], int],
         services: Sequence[IService] = (),
+        afterwards: Sequence[Callable[[], Awaitable[None]]] = (),
+        stop_limit: float | None = None,
     ) -> None:
         """`closed` are names of providers that are not configured: for the log alone.
 
         `services` need open ports: they are started after the last listener and stopped before the drain.
+        What is in `afterwards` is begun then too, and ends by being cancelled at the latest. With
+        `stop_limit` the process ends so many seconds after it began to stop, whatever is still open.
         """
         self._reactor = reactor
         self._fronts = tuple(fronts)
@@ -104,6 +108,8 @@ class Gate(Service):
         self._drain_deadline = drain_deadline
         self._requests_seen = requests_seen
         self._services = tuple(services)
+        self._afterwards = tuple(afterwards)
+        self._stop_limit = stop_limit
         self._state = State.CLOSED
         self._opening: Deferred[None] | None = None
         self._watching: list[Deferred[None]] = []
@@ -219,8 +225,8 @@ class Gate(Service):
         self._looking.start(LOOK_INTERVAL, now=False).addErrback(self._task_failed)
         for service in self._services:
             service.startService()
-        for front in self._fronts:
-            watching = Deferred.fromCoroutine(_awaited(front.validator.watch()))
+        for work in (*(front.validator.watch for front in self._fronts), *self._afterwards):
+            watching = Deferred.fromCoroutine(_awaited(work()))
             self._watching.append(watching.addErrback(self._task_failed))
 
     def _opening_failed(self, failure: Failure) -> None:
@@ -299,16 +305,20 @@ class Gate(Service):
             )
 
     def _is_ready(self) -> bool:
-        return all(known.reason is None for known in self._known)
+        served = [known for known in self._known if known.front.configured]
+        return bool(served) and all(known.reason is None for known in served)
 
     def _state_text(self) -> str:
         """For each provider: serving (and if so, whether a request would succeed), or not configured."""
-        serving = [
-            f"{known.front.name}: serving on {self._places(known.front)}"
-            + ("" if known.reason is None else f", not ready: {known.reason.removesuffix('.')}")
-            for known in self._known
-        ]
+        serving = [self._state_of(known) for known in self._known]
         return "; ".join([*serving, *(f"{name}: not configured" for name in self._closed)])
+
+    def _state_of(self, known: _Readiness) -> str:
+        name, places = known.front.name, self._places(known.front)
+        if not known.front.configured:
+            return f"{name}: not configured, and {places} says so"
+        not_ready = "" if known.reason is None else f", not ready: {known.reason.removesuffix('.')}"
+        return f"{name}: serving on {places}{not_ready}"
 
     def _places(self, front: Front | None = None) -> str:
         return ", ".join(shown(port.getHost()) for of, port in self._ports if front in (None, of))
@@ -324,6 +334,9 @@ class Gate(Service):
         self._log.info(
             "Stopping: running exchanges get {deadline} s", event="shutdown", deadline=self._drain_deadline
         )
+        limit = None
+        if self._stop_limit is not None:
+            limit = self._reactor.callLater(self._stop_limit, self._force)
         if self._looking.running:
             self._looking.stop()
         for watching in self._watching:
@@ -333,8 +346,18 @@ class Gate(Service):
         await self._close_ports()
         await _all([self._drain_site(front) for front in self._fronts])
         await self._stop_children()
+        if limit is not None and limit.active():
+            limit.cancel()
         self._state = State.CLOSED
         self._log.info("Stopped", event="shutdown_complete")
+
+    def _force(self) -> None:
+        self._log.warn(
+            "Ended by force, {seconds} s after the stop began",
+            event="shutdown_force_exit",
+            seconds=self._stop_limit,
+        )
+        self._exit_status.leave_now()
 
     async def _drain_site(self, front: Front) -> None:
         try:

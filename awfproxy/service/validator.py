@@ -2,9 +2,10 @@
 
 The key's shape and the settings are judged earlier, before twistd daemonises. Here the way and the key
 are tried. `Policy.decide` is the whole table, pure: from one attempt and the time spent to open the
-port, try again, or end with a code. `Validator` walks it with real attempts, and after the port is open
-goes on trying whenever the process is not ready; then it only tells `Health`, and nothing ends the
-process.
+port, try again, or end with a code. (With `--probe after` or `strict` all of this comes once the port is
+open, and what would end the process is only told.) `Validator` walks it with real attempts, and after
+the port is open goes on trying whenever the process is not ready; then it only tells `Health`, and nothing
+ends the process.
 
 `EgressProtocolError` (what answers CONNECT is no HTTP proxy) is in neither row of the table of causes.
 A port forwarder in front of a Squid that is still starting can look like that, so it is retried for as
@@ -14,7 +15,7 @@ long as an unreachable proxy is; after that it is what it looks like, a wrong `-
 from collections.abc import Awaitable, Callable
 
 import attrs
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
@@ -26,6 +27,7 @@ from awfproxy.credentials.verdict import (
     Unverified,
     describe,
     key_state,
+    sidecar_state,
 )
 from awfproxy.errors import (
     AwfError,
@@ -98,6 +100,12 @@ class Policy:
     deadline: float
     provider: Provider
     origin: Origin
+    says_nothing: bool = False
+    """No answer to the probe would say anything about this key at this origin: it is not asked."""
+
+    @property
+    def is_off(self) -> bool:
+        return self.probe is Probe.OFF or self.says_nothing
 
     @property
     def patience(self) -> float:
@@ -171,17 +179,29 @@ class Validator:
         self._health = health
         self._attempt = attempt
         self._last_seen: tuple[object, ...] | None = None
+        self.first_checked: Deferred[None] = Deferred()
+        """Fires when the first check is over that comes after the opening, whatever it found."""
 
     async def validate(self) -> Open | Quit:
         """Try until the policy says open or quit. Cancelling it ends the attempt or the pause."""
-        if self._policy.probe is Probe.OFF:
-            self._log.warn(
-                "The way to {origin} and the key are not checked (--probe off)",
+        if self._policy.is_off:
+            asked_for = self._policy.probe is Probe.OFF
+            self._log.emit(
+                LogLevel.warn if asked_for else LogLevel.info,
+                "The way to {origin} and the key are not checked ({why})",
                 event="key_validation",
+                provider=self._policy.provider.name,
                 origin=self._policy.origin.authority.decode("ascii"),
                 state="unchecked",
+                status="skipped",
+                why="--probe off" if asked_for else "no answer would say anything about this key there",
             )
             return Open(ready=True)
+        if self._policy.probe.is_after_opening:
+            return Open(ready=False)
+        return await self._try()
+
+    async def _try(self) -> Open | Quit:
         started = self._clock.seconds()
         attempts = 0
         while True:
@@ -196,8 +216,16 @@ class Validator:
 
     async def watch(self) -> None:
         """While not ready, or the key in doubt, try again and tell `Health`. It ends by being cancelled."""
-        if self._policy.probe is Probe.OFF:
+        if self._policy.is_off:
             return
+        if self._policy.probe.is_after_opening:
+            try:
+                await self._try()
+            except CancelledError:
+                raise
+            except Exception as problem:
+                self._failed(problem)
+            self.first_checked.callback(None)
         attempts = 1
         checked = self._clock.seconds() - DOUBT_PAUSE
         while True:
@@ -214,13 +242,17 @@ class Validator:
             except CancelledError:
                 raise
             except Exception as problem:
-                # Only the type: the text of a library's exception is not ours to vouch for.
-                self._log.error(
-                    "The check of the key failed by itself: {kind}",
-                    event="key_validation",
-                    state="failed",
-                    kind=type(problem).__name__,
-                )
+                self._failed(problem)
+
+    def _failed(self, problem: Exception) -> None:
+        # Only the type: the text of a library's exception is not ours to vouch for.
+        self._log.error(
+            "The check of the key failed by itself: {kind}",
+            event="key_validation",
+            provider=self._policy.provider.name,
+            state="failed",
+            kind=type(problem).__name__,
+        )
 
     def _record(self, attempt: Attempt) -> None:
         if isinstance(attempt, AwfError):
@@ -236,7 +268,9 @@ class Validator:
                 LogLevel.info if quiet else LogLevel.warn,
                 "{sentence}",
                 event="key_validation",
+                provider=self._policy.provider.name,
                 state=state,
+                status=sidecar_state(self._policy.provider, attempt),
                 code=code,
                 sentence=describe(self._policy.provider, attempt),
             )
@@ -252,6 +286,7 @@ class Validator:
             self._log.warn(
                 "The provider cannot be reached: {sentence}",
                 event="path_validation",
+                provider=self._policy.provider.name,
                 hop=problem.hop.value,
                 code=problem.code,
                 sentence=str(problem),
@@ -262,6 +297,16 @@ class Validator:
         changed = seen != self._last_seen
         self._last_seen = seen
         return changed
+
+
+class NothingToCheck:
+    """Stands where a validator would, for a provider without a key, whose port is open all the same."""
+
+    async def validate(self) -> Open | Quit:
+        return Open(ready=True)
+
+    async def watch(self) -> None:
+        """Nothing."""
 
 
 def validator_for(
@@ -278,5 +323,6 @@ def validator_for(
         deadline=settings.startup_deadline,
         provider=one.provider,
         origin=one.access.origin,
+        says_nothing=not one.access.probed,
     )
     return Validator(clock, policy, health, probe.attempt)

@@ -27,6 +27,8 @@ from awfproxy.observe.health import Health
 from awfproxy.observe.metrics import Metrics, ProcessMetrics
 from awfproxy.observe.models import ModelLists
 from awfproxy.observe.part import PagePart
+from awfproxy.observe.requestevents import RequestEvents
+from awfproxy.profile import DEFAULT
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Asked
 from awfproxy.providers.rules import NO_RULES
@@ -324,6 +326,7 @@ class House:
         host=None,
         websocket=True,
         websocket_limits=None,
+        profile=DEFAULT,
     ):
         self.loop = Loop()
         self.sweep = Sweep(self.loop)
@@ -335,15 +338,20 @@ class House:
         self.health = Health(lambda: 0.0, True)
         access = OPENAI.access(Asked())
         keys = {} if key is None else {"openai": InForce((Secret(key.encode("ascii")),), rules)}
+        provider = OPENAI if profile.errors is None else profile.errors(OPENAI, key is not None)
+        log = AccessLog("openai", self.metrics)
+        if profile.request_events:
+            log = RequestEvents("openai", access.origin.host, self.metrics)
         self.forwarding = Forwarding(
-            provider=OPENAI,
+            provider=provider,
             access=access,
             credentials=CredentialStore(keys),
             pool=self.pool,
             deadlines=self.deadlines,
             websocket_limits=websocket_limits or WebSocketLimits(),
             health=self.health,
-            log=AccessLog("openai", self.metrics),
+            log=log,
+            upstream_head=profile.upstream_head,
         )
         squid = "http://127.0.0.1:3128"
         part = PagePart(OPENAI, access, self.health, self.metrics, self.pool)
@@ -362,12 +370,13 @@ class House:
             resource or ReverseProxyResource(self.forwarding, pages.by_path(OPENAI)),
             reactor=self.loop,
             sweep=self.sweep,
-            provider=OPENAI,
+            provider=provider,
             origin=access.origin,
             deadlines=self.deadlines,
             websocket=websocket,
             access_log=self.forwarding.log,
             max_connections=max_connections,
+            request_id_field=profile.request_id_field,
         )
         self.pool.startService()
         self.lines, self._wires, self.events = [], [], []
@@ -378,6 +387,8 @@ class House:
             self.events.append(event["event"].removeprefix("websocket_upgrade_"))
         if event.get("event") == "request_complete":
             self.lines.append(event["line"].values)
+        elif "line" in event:
+            self.events.append((event["event"], event["line"].values))
 
     def close(self):
         globalLogPublisher.removeObserver(self._observe)

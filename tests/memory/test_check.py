@@ -1,5 +1,6 @@
 """`awfproxy check`: from what the validator found to the exit code and the sentence."""
 
+import attrs
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -57,3 +58,33 @@ def test_the_validators_decision_is_the_exit_code(
         clock.advance(0.5)
     assert found[0].code == code
     assert said in found[0].sentence
+
+
+def test_key_that_is_not_checked_is_no_hindrance_and_one_that_is_not_there_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, canary: str
+) -> None:
+    async def never(self: object, limit: float) -> Attempt:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(KeyProbe, "attempt", never)
+    access = attrs.evolve(OPENAI.access(Asked()), probed=False)
+    skipped = ProviderSettings(OPENAI, access, ("tcp:0",), (Secret(canary.encode()),))
+    empty = ProviderSettings(OPENAI, OPENAI.access(Asked()), ("tcp:0",), (None,))
+    settings = Settings((skipped, empty), Egress("127.0.0.1", 3128), probe=Probe.TRY)
+    found: list[check._Finding] = []
+    Deferred.fromCoroutine(check._find(Clock(), settings)).addCallback(found.append)
+    assert found[0].code == 0
+    assert "not checked" in found[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("probe", "here"),
+    [
+        (Probe.AFTER, Probe.TRY),
+        (Probe.STRICT, Probe.TRY),
+        (Probe.REQUIRE, Probe.REQUIRE),
+        (Probe.OFF, Probe.OFF),
+    ],
+)
+def test_what_the_daemon_asks_afterwards_is_asked_now(probe: Probe, here: Probe) -> None:
+    assert check._before_opening(probe) is here

@@ -77,6 +77,7 @@ class World:
         self.drained = Deferred()
         self.requests = 0
         self.listeners, self.ports, self.more, self.closed, self.services = [], [], [], [], []
+        self.afterwards, self.stop_limit, self.configured = [], None, True
         self.listens("tcp:10000:interface=127.0.0.1", IPv4Address("TCP", "127.0.0.1", 10000))
 
     def listens(self, description, address):
@@ -111,6 +112,9 @@ class World:
     def fail(self, code, sentence):
         self.exits.append((code, sentence))
 
+    def leave_now(self):
+        self.story.append("leave")
+
     def ready(self):
         self.story.append("READY")
 
@@ -130,6 +134,7 @@ class World:
                     listeners=tuple(self.listeners),
                     site=self,
                     health=self.health,
+                    configured=self.configured,
                     children=(Child(self.story, "pool"), Child(self.story, "log")),
                 ),
                 *self.more,
@@ -140,6 +145,8 @@ class World:
             drain_deadline=DRAIN,
             requests_seen=lambda: self.requests,
             services=self.services,
+            afterwards=self.afterwards,
+            stop_limit=self.stop_limit,
         )
         self.whole = MultiService()
         self.gate.setServiceParent(self.whole)
@@ -601,3 +608,50 @@ def test_every_event_has_a_name(world):
 def test_cancelled_error_is_an_ordinary_exception_here():
     """What the gate's `except Exception` rests on."""
     assert issubclass(CancelledError, Exception)
+
+
+# --- the gh-aw profile's -----------------------------------------------------------------------------
+
+
+def test_work_for_afterwards_begins_after_the_opening_and_ends_with_the_stop(world):
+    cancelled = []
+
+    async def work():
+        world.story.append("afterwards")
+        await Deferred(lambda _: cancelled.append(True))
+
+    world.afterwards = [work]
+    world.open()
+    assert world.story.index("afterwards") > world.story.index("READY")
+    settle(world)
+    assert cancelled == [True]
+    assert world.logged("internal_error") == []
+
+
+def test_stop_that_takes_too_long_is_ended_by_force(world):
+    world.stop_limit = 8.0
+    world.open()
+    world.stop()
+    world.reactor.advance(7.9)
+    assert "leave" not in world.story
+    world.reactor.advance(0.2)
+    assert world.story[-1] == "leave"
+    assert len(world.logged("shutdown_force_exit")) == 1
+    world.drained.callback(None)
+
+
+def test_stop_in_time_needs_no_force(world):
+    world.stop_limit = 8.0
+    world.open()
+    settle(world)
+    world.reactor.advance(60)
+    assert "leave" not in world.story
+
+
+def test_provider_without_a_key_is_not_counted_as_ready(world):
+    world.configured = False
+    world.open()
+    (started,) = world.logged("startup_complete")
+    assert started["ready"] is False
+    assert world.statuses[-1] == "openai: not configured, and http://127.0.0.1:10000 says so"
+    settle(world)

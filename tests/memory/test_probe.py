@@ -28,7 +28,8 @@ from awfproxy.errors import (
 )
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Asked
-from awfproxy.service.probe import BODY_LIMIT, KeyProbe, _OnlyTo
+from awfproxy.service.ask import _OnlyTo
+from awfproxy.service.probe import BODY_LIMIT, KeyProbe
 from awfproxy.wire.target import Origin
 
 LIMIT = 8.0

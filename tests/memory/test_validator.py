@@ -32,6 +32,7 @@ from awfproxy.service.validator import (
     ATTEMPT_LIMIT,
     DOUBT_PAUSE,
     SHORTEST_ATTEMPT,
+    NothingToCheck,
     Open,
     Policy,
     Retry,
@@ -443,3 +444,96 @@ def test_state_is_logged_when_it_changes(events):
         ("key_validation", "rejected", "warn"),
         ("key_validation", "accepted", "warn"),
     ]
+
+
+# --- after the opening -----------------------------------------------------------------------------
+
+LATER = pytest.mark.parametrize("mode", [Probe.AFTER, Probe.STRICT])
+
+
+@LATER
+def test_checks_after_the_opening_hold_up_no_port(mode):
+    walk = Walk(mode)
+    walk.start(walk.validator.validate())
+    assert walk.results == [Open(ready=False)]
+    assert walk.limits == []
+    assert walk.health.reason() == "The key has not been checked yet."
+
+
+@LATER
+@pytest.mark.parametrize(
+    "attempt", [Rejected("invalid_api_key"), EgressDenied(), TlsUntrusted(), ConfigError("x"), Accepted()]
+)
+def test_first_check_comes_at_once_then_and_ends_nothing(mode, attempt):
+    walk = Walk(mode)
+    over = []
+    walk.validator.first_checked.addCallback(over.append)
+    walk.start(walk.validator.watch())
+    assert walk.asking
+    assert not over
+    walk.answer(attempt)
+    assert over == [None]
+    assert not walk.results
+    assert not walk.errors
+    walk.running.cancel()
+
+
+def test_first_check_waits_for_a_squid_that_starts_beside_us():
+    walk = Walk(Probe.AFTER)
+    over = []
+    walk.validator.first_checked.addCallback(over.append)
+    walk.start(walk.validator.watch())
+    walk.answer(EgressUnreachable("refused"))
+    assert not over
+    walk.clock.advance(0.5)
+    walk.answer(Accepted())
+    assert over == [None]
+    assert walk.health.reason() is None
+    walk.running.cancel()
+
+
+def test_first_check_is_over_after_the_grace_whatever_it_found_and_checking_goes_on():
+    walk = Walk(Probe.AFTER)
+    over = []
+    walk.validator.first_checked.addCallback(over.append)
+    walk.start(walk.validator.watch())
+    while not over:
+        walk.answer(EgressUnreachable("refused"))
+        if walk.clock.getDelayedCalls() and not over:
+            walk.clock.advance(walk.clock.getDelayedCalls()[0].getTime() - walk.clock.seconds())
+    assert walk.clock.seconds() == pytest.approx(GRACE)
+    walk.clock.advance(1.0)
+    walk.answer(Accepted())
+    assert walk.health.reason() is None
+    walk.running.cancel()
+
+
+def test_first_check_that_fails_by_itself_is_over_too(events):
+    walk = Walk(Probe.AFTER)
+    over = []
+    walk.validator.first_checked.addCallback(over.append)
+    walk.start(walk.validator.watch())
+    walk.answer(ZeroDivisionError())
+    assert over == [None]
+    assert [event["kind"] for event in events if event.get("state") == "failed"] == ["ZeroDivisionError"]
+    walk.running.cancel()
+
+
+@pytest.mark.parametrize("mode", [Probe.TRY, Probe.REQUIRE, Probe.AFTER, Probe.STRICT])
+def test_key_of_which_no_answer_says_anything_is_never_sent_in_a_probe(mode, events):
+    walk = Walk(mode)
+    silent = Policy(mode, GRACE, DEADLINE, OPENAI, ORIGIN, says_nothing=True)
+    walk.validator = Validator(walk.clock, silent, walk.health, walk._attempt)
+    walk.start(walk.validator.validate())
+    assert walk.results == [Open(ready=True)]
+    walk.start(walk.validator.watch())
+    walk.clock.advance(100)
+    assert walk.limits == []
+    assert [event["status"] for event in events] == ["skipped"]
+
+
+def test_without_a_key_there_is_nothing_to_check():
+    results = []
+    for work in NothingToCheck().validate(), NothingToCheck().watch():
+        Deferred.fromCoroutine(work).addCallback(results.append)
+    assert results == [Open(ready=True), None]

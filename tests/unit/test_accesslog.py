@@ -207,7 +207,7 @@ def test_printable_leaves_visible_ascii_alone() -> None:
 def test_exchange_is_counted_once(values: dict[str, Any], outcome: Outcome, failed: int) -> None:
     metrics = Metrics()
     log = AccessLog("openai", metrics)
-    log.begun()
+    log.begun(record())
     assert metrics.summary() == {
         "total_requests": 1,
         "total_errors": 0,

@@ -1,12 +1,14 @@
 """The exit code and its sentence: who hears them, and when."""
 
 import io
+import signal
 import sys
 
 import pytest
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import LogPublisher
 
-from awfproxy.service.exit import ExitCode, ExitStatus, one_line, refuse
+from awfproxy.service.exit import ExitCode, ExitStatus, end_with_0, one_line, refuse
 
 
 class Process:
@@ -46,7 +48,7 @@ def stderr(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("USAGE", 64), ("UNAVAILABLE", 69), ("INTERNAL", 70), ("OS_ERROR", 71), ("PROTOCOL", 76),
+    [("STRICT", 1), ("USAGE", 64), ("UNAVAILABLE", 69), ("INTERNAL", 70), ("OS_ERROR", 71), ("PROTOCOL", 76),
      ("NO_PERMISSION", 77), ("CONFIG", 78)],
 )  # fmt: skip
 def test_codes(name, code):
@@ -124,3 +126,40 @@ def test_refusal_before_the_reactor_is_a_system_exit(stderr):
 
 def test_one_line_leaves_plain_text_alone():
     assert one_line("port 10000: in use — choose another") == "port 10000: in use — choose another"
+
+
+def test_leaving_now_is_0_where_nothing_failed_and_the_code_where_something_did(process):
+    process.status.leave_now()
+    assert process.left == [0]
+    process.status.fail(ExitCode.STRICT, "A key is rejected.")
+    process.status.leave_now()
+    assert process.left == [0, 1]
+
+
+class Reactor:
+    """Stops once, and says so when it is asked again."""
+
+    def __init__(self):
+        self.stops = 0
+
+    def callFromThread(self, function):
+        function()
+
+    def stop(self):
+        if self.stops:
+            raise ReactorNotRunning
+        self.stops += 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_can_be_made_a_plain_stop(number):
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    reactor = Reactor()
+    try:
+        end_with_0(reactor)
+        signal.raise_signal(number)
+        signal.raise_signal(number)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert reactor.stops == 1

@@ -19,7 +19,7 @@ ORDER = (
 """A module imports only from its own room and from rooms before it."""
 
 SETTINGS_ROOM = frozenset(
-    {"profile", "syntax", "options", "commandline", "given", "provider_settings", "settings"}
+    {"profile", "readings", "syntax", "options", "commandline", "given", "provider_settings", "settings"}
 )
 """Modules at the top that together are the room `settings`."""
 

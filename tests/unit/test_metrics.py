@@ -14,8 +14,9 @@ def ended(metrics: Metrics, outcome: Outcome = Outcome.COMPLETED, **values: obje
         "request_id": b"i", "client": "c", "method": b"POST", "target": b"/", "started": 100.0, "status": 200
     }  # fmt: skip
     log = AccessLog("openai", metrics, lambda line: None)
-    log.begun()
-    log.ended(AccessRecord(**{**given, **values}), outcome, 101.0)  # type: ignore[arg-type]
+    record = AccessRecord(**{**given, **values})  # type: ignore[arg-type]
+    log.begun(record)
+    log.ended(record, outcome, 101.0)
 
 
 # --- requests -----------------------------------------------------------------------------------------

@@ -247,7 +247,7 @@ def test_command_line_that_is_not_well_formed_is_a_usage_error(
         (("--pool-max", "0"), "from 1 to 65535"),
         (("--max-connections", "0"), "from 1 to 1000000"),
         (("--pool-max", "2", "--pool-warm", "3"), "--pool-warm is 3 and --pool-max 2"),
-        (("--probe", "maybe"), "Give try, require or off"),
+        (("--probe", "maybe"), "Give try, require, off, after or strict"),
         (("--log-format", "JSON"), "Give text or json"),
         (("--bind", "localhost"), "Give 127.0.0.1 or ::1"),
         (("--listen", "10000"), "tcp:10000:interface=127.0.0.1"),

@@ -1,0 +1,182 @@
+"""The lists of models, fetched once the ports are open, for the local pages, a file, and one check.
+
+Whatever fails leaves a provider's list at None. Nothing waits for it.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.logger import Logger
+
+from awfproxy.credentials.injector import prepare_request
+from awfproxy.credentials.store import CredentialStore
+from awfproxy.errors import AwfError
+from awfproxy.observe.models import ModelLists
+from awfproxy.provider_settings import ProviderSettings
+from awfproxy.providers.models import model_names, models_target
+from awfproxy.service.ask import Answer, Asker
+from awfproxy.wire.framing import NO_BODY
+from awfproxy.wire.message import RequestHead
+
+LIMIT = 10.0
+"""Seconds for one list."""
+
+LARGEST = 8 * 1024 * 1024
+_SHOWN = 20
+
+
+@attrs.frozen
+class Listed:
+    """One provider of the process, and how it is asked."""
+
+    one: ProviderSettings
+    asker: Asker
+
+
+class ModelFetch:
+    """Runs once; tells `ModelLists`."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        listed: Sequence[Listed],
+        credentials: CredentialStore,
+        lists: ModelLists,
+        *,
+        folder: str,
+        requested: str,
+        hidden: str | None,
+        now: Callable[[], str],
+    ) -> None:
+        """`folder` is where models.json goes, `requested` a model's name or empty, `hidden` a host's name
+        that is not to be shown, `now` the time in ISO 8601."""
+        self._listed = tuple(listed)
+        self._credentials = credentials
+        self._lists = lists
+        self._folder = folder
+        self._requested = requested
+        self._hidden = hidden
+        self._now = now
+
+    async def run(self) -> None:
+        """All lists at once, then the file and the check."""
+        fetches = [Deferred.fromCoroutine(self._fetch(each)) for each in self._listed]
+        try:
+            await gatherResults(fetches, consumeErrors=True)
+        except FirstError as first:
+            first.subFailure.raiseException()
+        finally:
+            for fetch in fetches:
+                fetch.addErrback(lambda _: None)
+                fetch.cancel()
+            self._lists.complete = True
+        self._write()
+        self._check_requested()
+
+    async def _fetch(self, each: Listed) -> None:
+        one, provider = each.one, each.one.provider
+        self._lists.lists[provider.name] = None
+        target = models_target(provider, one.access) if one.configured else None
+        in_force = self._credentials.current(provider.name)
+        if target is None or in_force is None:
+            return
+        asked = RequestHead(b"GET", target, b"1.1", ())
+        head = prepare_request(asked, NO_BODY, access=one.access, keys=in_force.keys)
+        try:
+            answer = await each.asker.ask(head, None, LIMIT, _most)
+        except CancelledError:
+            raise
+        except Exception as problem:
+            # Only the type: the text of a library's exception is not ours to vouch for.
+            self._failed(provider.name, type(problem).__name__)
+            return
+        if not isinstance(answer, Answer):
+            self._failed(provider.name, answer.code if isinstance(answer, AwfError) else "no answer")
+        elif not 200 <= answer.status < 300 or not answer.complete:
+            self._failed(provider.name, f"status {answer.status}")
+        else:
+            self._lists.lists[provider.name] = names = model_names(answer.content)
+            if names is None:
+                self._failed(provider.name, "no list in the answer")
+
+    def _failed(self, name: str, reason: str) -> None:
+        self._log.warn(
+            "{provider}: no list of models ({reason})",
+            event="model_fetch_error",
+            provider=name,
+            reason=reason,
+        )
+
+    # --- the file --------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        path = Path(self._folder) / "models.json"
+        try:
+            path.write_text(json.dumps(self._content(), indent=2) + "\n", encoding="ascii")
+        except OSError as error:
+            self._log.warn(
+                "{path} cannot be written: {reason}",
+                event="models_json_write_failed",
+                path=str(path),
+                reason=error.strerror or "no reason given",
+            )
+        else:
+            self._log.info("{path} is written", event="models_json_written", path=str(path))
+
+    def _content(self) -> dict[str, object]:
+        return {
+            "timestamp": self._now(),
+            "providers": {each.one.provider.name: self._entry(each.one) for each in self._listed},
+            "model_aliases": None,
+        }
+
+    def _entry(self, one: ProviderSettings) -> dict[str, object]:
+        host: str | None = one.access.origin.host if one.configured else None
+        if host is not None and self._hidden and self._hidden.lower() in host.lower():
+            host = "[REDACTED]"
+        return {
+            "configured": one.configured,
+            "models": self._lists.lists.get(one.provider.name),
+            "model_metadata": self._lists.metadata.get(one.provider.name),
+            "target": host,
+        }
+
+    # --- the check -------------------------------------------------------------------------------
+
+    def _check_requested(self) -> None:
+        if not self._requested:
+            return
+        known = [name for names in self._lists.lists.values() for name in names or ()]
+        asked = self._requested.lower()
+        if not known:
+            self._log.warn(
+                "Whether {requested_model!a} is available is not known: no provider has given a list",
+                event="model_validation_skipped",
+                requested_model=self._requested,
+            )
+        elif any(name.lower() == asked for name in known):
+            self._log.info(
+                "The requested model {requested_model!a} is available",
+                event="model_validation",
+                requested_model=self._requested,
+                resolved_via="direct",
+            )
+        else:
+            more = f" (and {len(known) - _SHOWN} more)" if len(known) > _SHOWN else ""
+            self._log.error(
+                "The requested model {requested_model!a} is in no provider's list: retired, restricted, or "
+                "misspelt. Available: {available}{more}",
+                event="model_unavailable_at_startup",
+                requested_model=self._requested,
+                available=", ".join(known[:_SHOWN]),
+                more=more,
+                available_count=len(known),
+            )
+
+
+def _most(status: int) -> int:
+    return LARGEST if 200 <= status < 300 else 0
