@@ -120,3 +120,8 @@ def notices(environ: Mapping[str, str]) -> Iterator[str]:
             "(guards, credits, rate limits, changes of bodies, usage files, OIDC, OTEL) is not done here: "
             "docs/migrating.md."
         )
+
+
+def hidden_host(environ: Mapping[str, str]) -> str | None:
+    """A host's name that the operator does not want in logs and files."""
+    return environ.get("AWF_SENSITIVE_OPENAI_TARGET", "").strip() or None

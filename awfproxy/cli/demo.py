@@ -25,6 +25,7 @@ from zope.interface import implementer
 from awfproxy.commandline import CommandLine, parse
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.sources import mode_of, read_file
+from awfproxy.daemon import make_services
 from awfproxy.demo import egress, origin
 from awfproxy.demo.certificates import make_identity
 from awfproxy.errors import ConfigError
@@ -34,7 +35,6 @@ from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.service.exit import ExitCode, one_line
 from awfproxy.service.gate import Gate
 from awfproxy.settings import load
-from awfproxy.tap import make_services
 from awfproxy.wire.target import Origin
 
 TAKEN = ("port", "bind", "log-format")

@@ -27,7 +27,7 @@ from awfproxy.service.exit import ExitCode
 from awfproxy.service.probe import KeyProbe
 from awfproxy.service.systemd import Notifier
 from awfproxy.service.validator import Quit, validator_for
-from awfproxy.settings import Settings
+from awfproxy.settings import Probe, Settings
 
 LOOK_INTERVAL = 2.0
 """Seconds between two looks at the key files."""
@@ -59,7 +59,12 @@ Judge = Callable[[ProviderSettings], Awaitable[Judged]]
 def judge_by_validator(
     clock: IReactorTime, settings: Settings, endpoints: Mapping[str, IStreamClientEndpoint]
 ) -> Judge:
-    """The judge of a real process: what the validator would decide at a start; `endpoints` by provider."""
+    """The judge of a real process: what the validator would decide at a start; `endpoints` by provider.
+
+    Where a start does not wait for the check, a reload does: the key that serves meanwhile is a good one.
+    """
+    if settings.probe.is_after_opening:
+        settings = attrs.evolve(settings, probe=Probe.TRY)
 
     async def judge(one: ProviderSettings) -> Judged:
         name = one.provider.name

@@ -10,15 +10,24 @@ from twisted.logger import globalLogPublisher
 
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import CredentialStore
-from awfproxy.credentials.verdict import Accepted
-from awfproxy.errors import ConfigError
+from awfproxy.credentials.verdict import Accepted, Rejected, Unverified
+from awfproxy.errors import ConfigError, EgressDenied, EgressUnreachable
 from awfproxy.observe.health import Health
 from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers import anthropic, openai
 from awfproxy.providers.provider import Asked
 from awfproxy.providers.rules import parse_rules
-from awfproxy.service.reload import LOOK_INTERVAL, RETRY_AFTER, Judged, Reloader, file_marks, key_files
-from awfproxy.settings import Entry, Settings, in_force
+from awfproxy.service.probe import KeyProbe
+from awfproxy.service.reload import (
+    LOOK_INTERVAL,
+    RETRY_AFTER,
+    Judged,
+    Reloader,
+    file_marks,
+    judge_by_validator,
+    key_files,
+)
+from awfproxy.settings import Entry, Probe, Settings, in_force
 
 GOOD = Judged(taken=True, verdict=Accepted())
 
@@ -261,6 +270,44 @@ def test_before_the_start_and_after_the_end_nothing_is_reloaded(world):
     world.now = settings(one(openai.PROVIDER, b"new"))
     world.reloader.reload("SIGHUP")
     assert world.key("openai") == b"old"
+
+
+# --- the judge --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("probe", [Probe.TRY, Probe.REQUIRE, Probe.AFTER, Probe.STRICT])
+@pytest.mark.parametrize(
+    ("attempt", "taken", "again", "said"),
+    [
+        (Accepted(), True, False, ""),
+        (Unverified(403), True, False, ""),
+        (Rejected("invalid_api_key"), False, False, "OpenAI rejects the key (401 invalid_api_key)."),
+        (EgressDenied(), False, True, "does not allow the provider's host"),
+        (EgressUnreachable(), False, True, "The egress proxy cannot be reached."),
+    ],
+)
+def test_new_key_is_judged_as_at_a_start_that_waits(monkeypatch, probe, attempt, taken, again, said):
+    async def always(self, limit):
+        return attempt
+
+    monkeypatch.setattr(KeyProbe, "attempt", always)
+    clock, found = Clock(), []
+    candidate = one(openai.PROVIDER, b"new")
+    judge = judge_by_validator(clock, Settings((candidate,), None, probe=probe), {"openai": None})
+    Deferred.fromCoroutine(judge(candidate)).addCallback(found.append)
+    while not found:
+        assert clock.seconds() < 100
+        clock.advance(0.5)
+    assert (found[0].taken, found[0].again) == (taken, again)
+    assert said in found[0].sentence
+
+
+def test_without_a_probe_a_new_key_is_taken_by_its_form():
+    found = []
+    candidate = one(openai.PROVIDER, b"new")
+    judge = judge_by_validator(Clock(), Settings((candidate,), None, probe=Probe.OFF), {"openai": None})
+    Deferred.fromCoroutine(judge(candidate)).addCallback(found.append)
+    assert found == [Judged(taken=True)]
 
 
 # --- files -----------------------------------------------------------------------------------------

@@ -206,7 +206,7 @@ def test_port_without_a_key_is_never_ready():
     pages = Pages("openai", probing=False)
     for name, status in ("openai", 200), ("gemini", 503):
         page = pages.pages.by_path(BY_NAME[name])[b"/readyz"]
-    assert page(RequestHead(b"GET", b"/readyz", b"1.1", ())).status == status
+        assert page(RequestHead(b"GET", b"/readyz", b"1.1", ())).status == status
 
 
 def test_usual_health_page_is_as_it_was_where_the_profile_has_none():

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "awfproxy"
 
 ORDER = (
     "errors", "agents", "wire", "providers", "credentials", "settings", "squid", "net", "upstream", "observe",
-    "proxy", "service", "doctor", "demo", "tap", "cli",
+    "proxy", "service", "doctor", "demo", "daemon", "tap", "cli",
 )  # fmt: skip
 """A module imports only from its own room and from rooms before it."""
 
