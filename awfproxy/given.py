@@ -27,7 +27,7 @@ from awfproxy.profile import PROFILES, Profile
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.compatible import compatible
 from awfproxy.providers.provider import Provider
-from awfproxy.providers.rules import Rule, Rules, parse_rule
+from awfproxy.providers.rules import Rules, parse_rules
 from awfproxy.syntax import NotANumber, quoted
 
 COMMAND_LINE = "command line"
@@ -219,7 +219,7 @@ def _read_providers(file: _File, tables: object) -> None:
             provider = _own_provider(name, own, place)
             file.providers.append(provider)
         if "rules" in own:
-            file.rules[name] = Rules(_rules(own.pop("rules"), place), place)
+            file.rules[name] = _rules(own.pop("rules"), place)
         for key, value in own.items():
             setting = _SETTINGS.get("target" if key == "origin" else key)
             if setting is None:
@@ -250,16 +250,13 @@ def _own_provider(name: str, table: dict[str, Any], place: str) -> Provider:
     return compatible(name, variable)
 
 
-def _rules(lines: object, place: str) -> tuple[Rule, ...]:
+def _rules(lines: object, place: str) -> Rules:
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise ConfigError(f'{place} rules is not a list of strings. Write rules = ["deny * /v1/files/**"]')
-    rules = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rules.append(parse_rule(line))
-        except ValueError as error:
-            raise ConfigError(f"{place} rules, number {number}: {error}") from None
-    return tuple(rules)
+    try:
+        return parse_rules(lines, place)
+    except ValueError as error:
+        raise ConfigError(f"{place} rules, {error}") from None
 
 
 def _put(file: _File, option: Option, key: str, value: object, source: str) -> None:

@@ -6,14 +6,13 @@ the log and exits 0. So nothing listens through `StreamServerEndpointService`: t
 """
 
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import Any
 
 import attrs
 from twisted.application.service import IService, Service
-from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import (
     IAddress,
@@ -30,6 +29,7 @@ from awfproxy.service.exit import ExitCode, ExitStatus
 from awfproxy.service.front import Front
 from awfproxy.service.places import shown, why_not
 from awfproxy.service.systemd import Notifier
+from awfproxy.service.together import all_of
 from awfproxy.service.validator import Quit
 
 LOOK_INTERVAL = 1.0
@@ -166,7 +166,7 @@ class Gate(Service):
         self._log.info("Checking {checked}", event="startup", checked=checked)
         self._notifier.status(f"checking {checked}")
         try:
-            await _all([self._validate(front) for front in self._fronts])
+            await all_of([self._validate(front) for front in self._fronts])
         except _Refused as refused:
             self._end(refused.quit.code, refused.quit.sentence)
             return
@@ -344,7 +344,7 @@ class Gate(Service):
         for service in self._services:
             await maybeDeferred(service.stopService)
         await self._close_ports()
-        await _all([self._drain_site(front) for front in self._fronts])
+        await all_of([self._drain_site(front) for front in self._fronts])
         await self._stop_children()
         if limit is not None and limit.active():
             limit.cancel()
@@ -386,19 +386,6 @@ class Gate(Service):
 
 async def _awaited(work: Awaitable[None]) -> None:
     await work
-
-
-async def _all(tasks: Sequence[Coroutine[Deferred[Any], Any, None]]) -> None:
-    """All at once; the first that fails ends the others, and its exception comes out."""
-    started = [Deferred.fromCoroutine(task) for task in tasks]
-    try:
-        await gatherResults(started, consumeErrors=True)
-    except FirstError as first:
-        first.subFailure.raiseException()
-    finally:
-        for one in started:
-            one.addErrback(lambda _: None)
-            one.cancel()
 
 
 def _stack(failure: Failure) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from awfproxy.credentials.injector import prepare_request
@@ -18,6 +18,7 @@ from awfproxy.observe.models import ModelLists
 from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers.models import model_names, models_target
 from awfproxy.service.ask import Answer, Asker
+from awfproxy.service.together import all_of
 from awfproxy.wire.framing import NO_BODY
 from awfproxy.wire.message import RequestHead
 
@@ -64,15 +65,9 @@ class ModelFetch:
 
     async def run(self) -> None:
         """All lists at once, then the file and the check."""
-        fetches = [Deferred.fromCoroutine(self._fetch(each)) for each in self._listed]
         try:
-            await gatherResults(fetches, consumeErrors=True)
-        except FirstError as first:
-            first.subFailure.raiseException()
+            await all_of([self._fetch(each) for each in self._listed])
         finally:
-            for fetch in fetches:
-                fetch.addErrback(lambda _: None)
-                fetch.cancel()
             self._lists.complete = True
         self._write()
         self._check_requested()

@@ -709,7 +709,7 @@ def test_provider_of_the_files_own(environ: dict[str, str], canary: str) -> None
         (OWN + "kez = 1", "[providers.mine] has a key that is no setting of a provider: 'kez'"),
         (OWN + 'key-variable = "A B"', "key-variable is not the name of an environment variable"),
         (OWN + "rules = 1", "[providers.mine] rules is not a list of strings"),
-        (OWN + 'rules = ["allow GET /a", "permit"]', "rules, number 2: a rule has three words"),
+        (OWN + 'rules = ["allow GET /a", "permit"]', "rules, rule 2: a rule has three words"),
         ("providers = 1", "providers is not a table of tables"),
         ("[providers]\nopenai = 1", "providers is not a table of tables"),
         ("port = 1\n[providers.openai]\nport = 2", "[providers.openai] port is given in another place"),
