@@ -24,10 +24,15 @@ NAMES = [provider.name for provider in BUILT_IN]
 
 @attrs.frozen
 class Sidecar:
-    """The daemon and its five ports."""
+    """The daemon with its five ports, of which four are whichever the kernel gave."""
 
     daemon: Daemon
-    ports: Mapping[str, int]
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        self.daemon.wait_for_output('"event":"startup_complete"')
+        opened = [line for line in self.events() if line["event"] == "server_start"]
+        return {str(line["provider"]): int(str(line["address"]).rpartition(":")[2]) for line in opened}
 
     def ask(self, name: str, method: str, target: str, *fields: tuple[bytes, bytes]) -> Response:
         return ask(self.ports[name], method, target, fields=fields)
@@ -55,19 +60,16 @@ class Sidecar:
 
     def events(self) -> list[dict[str, object]]:
         """Every line on standard output; each has to be an object of the sidecar's form."""
-        lines = [json.loads(line) for line in self.daemon.stdout.read_text().splitlines()]
+        written = self.daemon.stdout.read_text().rpartition("\n")[0]
+        lines = [json.loads(line) for line in written.splitlines()]
         for line in lines:
             assert list(line)[:3] == ["timestamp", "level", "event"]
         return lines
 
 
 def sidecar(env: Mapping[str, str], *options: str, runner: str = "twistd") -> Sidecar:
-    ports = {name: free_port() for name in NAMES}
-    places = {f"AWFPROXY_{name.upper()}_PORT": str(port) for name, port in ports.items() if name != "openai"}
-    daemon = Daemon(
-        "--profile", "gh-aw", *options, env={**places, **env}, runner=runner, port=ports["openai"]
-    )  # fmt: skip
-    return Sidecar(daemon, ports)
+    places = {f"AWFPROXY_{name.upper()}_PORT": "0" for name in NAMES[1:]}
+    return Sidecar(Daemon("--profile", "gh-aw", *options, env={**places, **env}, runner=runner))
 
 
 def way(authority: Authority, origin: Origin, squid: Squid) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -118,12 +120,15 @@ def test_websocket_at_a_port_without_a_key_is_503_and_closed(name: str) -> None:
 @pytest.mark.parametrize("host", [b"api-proxy:10000", b"172.30.0.30:10000", b"host.docker.internal:10000"])
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 def test_old_clients_and_any_host_are_answered(host: bytes, version: bytes) -> None:
+    """As BusyBox's wget asks."""
     made = sidecar({})
     with made.daemon as daemon:
         daemon.ready()
-        with Client(made.ports["openai"]) as client:
-            client.send_head("GET", "/health", [(b"Host", host), (b"Connection", b"close")], version)
-            assert client.answer().status == 200
+        for page in "/health", "/reflect":
+            with Client(made.ports["openai"]) as client:
+                client.send_head("GET", page, [(b"Host", host), (b"Connection", b"close")], version)
+                answer = client.answer()
+                assert (answer.status, b"providers" in answer.body) == (200, True)
 
 
 # --- one key ----------------------------------------------------------------------------------------
@@ -159,6 +164,12 @@ def test_one_key_works_through_squid_with_the_agents_environment(
             assert seen.values(b"x-request-id") == [b"trace-1"]
         file = json.loads((tmp_path / "models.json").read_text())
         assert file["providers"]["openai"]["configured"] is True
+        reflected = made.ask("gemini", "GET", "/reflect").json()
+        assert reflected["models_fetch_complete"] is True
+        endpoint = {each["provider"]: each for each in reflected["endpoints"]}
+        assert endpoint["openai"]["models"]
+        assert endpoint["openai"]["models"] == file["providers"]["openai"]["models"]
+        assert [name for name in NAMES if endpoint[name]["configured"]] == ["openai"]
         assert made.ask("anthropic", "POST", "/v1/messages").status == 403
         assert daemon.terminate() == 0
     events = [line["event"] for line in made.events()]
