@@ -6,6 +6,7 @@ from difflib import get_close_matches
 
 import attrs
 
+from awfproxy.credentials.secret import KEY_BEGINNINGS
 from awfproxy.options import (
     BY_NAME,
     EACH,
@@ -88,7 +89,7 @@ def did_you_mean(name: str, prefix: str = "", known: Iterable[str] = BY_NAME) ->
 
 
 def _printable(name: str) -> str:
-    return ascii(name)[1:-1] if len(name) <= 40 and not name.startswith("sk-") else "(not shown)"
+    return ascii(name)[1:-1] if len(name) <= 40 and not name.startswith(KEY_BEGINNINGS) else "(not shown)"
 
 
 EXAMPLES = """\

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.secret import KEY_BEGINNINGS, Secret
 from awfproxy.wire.fieldname import field_name
 from awfproxy.wire.target import Origin
 
@@ -54,7 +54,7 @@ class Target:
 
 def quoted(text: str) -> str:
     """The text for a message: short, printable, and not shown where it could be a misplaced key."""
-    if len(text) > 60 or text.startswith("sk-"):
+    if len(text) > 60 or text.startswith(KEY_BEGINNINGS):
         return "the value"
     return ascii(text)
 

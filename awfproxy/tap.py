@@ -19,7 +19,7 @@ from twisted.python import usage
 from twisted.python.logfile import LogFile
 
 from awfproxy import commandline
-from awfproxy.credentials.sources import mode_of, read_file
+from awfproxy.credentials.sources import mode_of, read_file, read_file_at_once
 from awfproxy.daemon import make_services
 from awfproxy.errors import ConfigError
 from awfproxy.observe.logs import LogWriter
@@ -34,7 +34,7 @@ class Options(usage.Options):
 
     settings: Settings
     load: Callable[[], Settings]
-    """Reads the settings again, from the same places."""
+    """Reads the settings again, from the same places, and waits for none of them."""
 
     writer: LogWriter
 
@@ -45,8 +45,9 @@ class Options(usage.Options):
             if "help" in line.flags:
                 sys.stdout.write(commandline.help_text())
                 raise SystemExit(0)
-            self.load = partial(load, line.values, os.environ, read_file, mode_of, str(uuid4()))
-            self.settings = self.load()
+            instance = str(uuid4())
+            self.settings = load(line.values, os.environ, read_file, mode_of, instance)
+            self.load = partial(load, line.values, os.environ, read_file_at_once, mode_of, instance)
         except CommandLineError as error:
             refuse(ExitCode.USAGE, str(error))
         except ConfigError as error:

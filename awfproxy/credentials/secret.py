@@ -3,6 +3,9 @@
 from hmac import compare_digest
 from typing import Any, final
 
+KEY_BEGINNINGS = ("sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "AIza", "AQ.")
+"""How the providers' keys begin: what stands in another option's place and begins so is not shown."""
+
 
 @final
 class Secret:

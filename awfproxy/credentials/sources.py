@@ -12,10 +12,11 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from os.path import join
+from typing import BinaryIO
 
 import attrs
 
-from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.secret import KEY_BEGINNINGS, Secret
 from awfproxy.credentials.shape import check_shape
 from awfproxy.errors import ConfigError
 from awfproxy.providers.provider import KeyUse, Provider
@@ -98,7 +99,7 @@ def _values(
 
 
 def _read_key_file(path: str, provider: Provider, use: KeyUse, read_file: ReadFile) -> bytes:
-    if "/" not in path and (path.startswith(("sk-", "gh")) or path.strip() != path):
+    if "/" not in path and (path.startswith((*KEY_BEGINNINGS, "gh")) or path.strip() != path):
         raise ConfigError(
             "--key-file takes the name of a file, and what it was given looks like the key itself (not "
             f"shown). Put the key into a file, or into the environment variable {use.variable}; on a command "
@@ -154,7 +155,19 @@ def how_to_give(provider: Provider) -> str:
 def read_file(path: str) -> bytes:
     """A small file's content. Read once, from its start, so that `/dev/fd/3` and `<(command)` work too."""
     with open(path, "rb") as file:
-        content = file.read(LARGEST_FILE + 1)
+        return _content(file)
+
+
+def read_file_at_once(path: str) -> bytes:
+    """The same, but a pipe is not waited for: one without a writer is empty, a slow one is an `OSError`."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        return _content(file)
+
+
+def _content(file: BinaryIO) -> bytes:
+    content: bytes | None = file.read(LARGEST_FILE + 1)
+    if content is None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     if len(content) > LARGEST_FILE:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     return content

@@ -31,6 +31,8 @@ PLATFORM_TYPES = ("github.com", "ghes", "ghec", "ghec-self-hosted")
 
 _SCHEME_TOKEN_HOSTS = frozenset({ENTERPRISE_HOST, "api.business.githubcopilot.com"})
 _DATA_RESIDENCY_HOST = re.compile(r"copilot-api\.[^.]+\.ghe\.com")
+_MODELS = re.compile(rb"/models(?:/[A-Za-z0-9][A-Za-z0-9._:@-]*)*/?")
+# In one form alone: GitHub's token must not be had by a path that only begins so.
 _RUN = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _API_VERSIONS = {
     (b"GET", b"/models"): b"2026-07-01",
@@ -59,8 +61,7 @@ def access(asked: Asked) -> Access:
         keys = (brought, token) if at_github else (brought,)
 
     def key_for(method: bytes, path: bytes) -> int:
-        bare = path.removeprefix(base_path)
-        return int(method == b"GET" and (bare == b"/models" or bare.startswith(b"/models/")))
+        return int(method == b"GET" and _MODELS.fullmatch(path.removeprefix(base_path)) is not None)
 
     always = _always(origin.host, asked)
     # At GitHub's hosts the list of models, which the probe asks for, takes GitHub's tokens alone.

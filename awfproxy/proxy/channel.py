@@ -378,6 +378,8 @@ class Channel(Protocol):
         self._state, self._tunnel = _TUNNEL, tunnel
         held, self._held = self._held, b""
         self.resume_reading()
+        if self._full:  # by the 101, of which nobody has been told
+            tunnel.client_full()
         if held:
             tunnel.from_client(held)
         if self._half_closed:

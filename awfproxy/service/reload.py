@@ -110,7 +110,9 @@ class Reloader(Service):
         self._notifier = notifier
         self._counted = counted
         self._marks = marks or file_marks
-        self._seen: Marks = {}
+        self._files = key_files(settings)
+        # Now, not at the start of the service: that waits for the way to the providers.
+        self._seen = self._marks(self._files)
         self._running: Deferred[None] | None = None
         self._asked: str | None = None
         self._retry_at: float | None = None
@@ -119,7 +121,6 @@ class Reloader(Service):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        self._seen = self._marks(key_files(self._settings))
         self._looking.start(LOOK_INTERVAL, now=False).addErrback(self._failed)
 
     def stopService(self) -> None:
@@ -150,7 +151,7 @@ class Reloader(Service):
             self._clock.callLater(0, self.reload, asked)
 
     def _look(self) -> None:
-        now = self._marks(key_files(self._settings))
+        now = self._marks(self._files)
         if now != self._seen:
             self._seen = now
             self.reload("a key file has changed")
@@ -168,6 +169,7 @@ class Reloader(Service):
 
     async def _take(self) -> bool:
         """Judges what is new and puts in force what is good; whether that is all of it."""
+        before = self._marks(self._files)
         try:
             settings = self._load()
         except ConfigError as error:
@@ -177,40 +179,63 @@ class Reloader(Service):
                 "Reload refused, all stays as it was: {sentence}", event="reload_refused", sentence=str(error)
             )
             return False
-        self._seen = self._marks(key_files(settings))
+        self._files = key_files(settings)
+        # Of before the reading: what has changed during it is read again.
+        self._seen = {name: before.get(name, mark) for name, mark in self._marks(self._files).items()}
         self._say_what_needs_a_restart(settings)
-        served = [one for one in settings.providers if one.provider.name in self._health]
-        judged = [(one, await self._judged(one)) for one in served]
+        given = {one.provider.name: one for one in settings.providers}
+        judged = {name: await self._judged(name, given.get(name)) for name in self._health}
         in_force = dict(self._credentials.every())
-        for one, result in judged:
+        for name, result in judged.items():
+            one, current = given.get(name), in_force.get(name)
+            if one is None or self._has_moved(one):
+                continue
             if result.taken and one.configured:
-                in_force[one.provider.name] = InForce(one.keys, one.rules)
+                in_force[name] = InForce(one.keys, one.rules)
+            elif current is not None:  # no path stays open because of a key
+                in_force[name] = InForce(current.keys, one.rules)
         self._credentials.replace(in_force)
-        for one, result in judged:
-            self._tell(one, result)
-        if any(result.again for _, result in judged):
+        for name, result in judged.items():
+            self._tell(name, result)
+        if any(result.again for result in judged.values()):
             self._retry_at = self._clock.seconds() + RETRY_AFTER
         self._log.info(
             "Reloaded: {providers}",
             event="reload_complete",
             providers="; ".join(
-                f"{one.provider.name}: {'in force' if result.taken else 'refused'}" for one, result in judged
+                f"{name}: {'in force' if result.taken else 'refused'}" for name, result in judged.items()
             ),
         )
-        return all(result.taken for _, result in judged)
+        return all(result.taken for result in judged.values())
 
-    async def _judged(self, one: ProviderSettings) -> Judged:
-        current = self._credentials.current(one.provider.name)
-        if not one.configured:
+    async def _judged(self, name: str, one: ProviderSettings | None) -> Judged:
+        current = self._credentials.current(name)
+        if one is None or not one.configured:
             if current is None:
                 return Judged(taken=True)
             return Judged(taken=False, sentence="There is no key any more. The one before stays in use.")
+        if self._has_moved(one):
+            if current is not None and (one.keys, one.rules) == (current.keys, current.rules):
+                return Judged(taken=True)
+            return Judged(
+                taken=False,
+                sentence="Where the key goes has changed too (origin, base path or field), which only a "
+                "restart puts in force. Key and rules stay as they were.",
+            )
         if current is not None and one.keys == current.keys:
             return Judged(taken=True)
         return await self._judge(one)
 
-    def _tell(self, one: ProviderSettings, result: Judged) -> None:
-        health = self._health[one.provider.name]
+    def _has_moved(self, one: ProviderSettings) -> bool:
+        """Its key is for another place than the one that requests go to until a restart."""
+        return any(
+            _place(one) != _place(before)
+            for before in self._settings.providers
+            if before.provider.name == one.provider.name
+        )
+
+    def _tell(self, name: str, result: Judged) -> None:
+        health = self._health[name]
         health.refused_reload = None if result.taken else result.sentence
         if result.verdict is not None and result.taken:
             health.key_checked(result.verdict)
@@ -218,7 +243,7 @@ class Reloader(Service):
             self._log.error(
                 "{provider}: the new key is refused, the one before stays in use: {sentence}",
                 event="reload_refused",
-                provider=one.provider.name,
+                provider=name,
                 sentence=result.sentence,
             )
 
@@ -243,6 +268,11 @@ class Reloader(Service):
             self._log.error(
                 "A reload failed by itself: {kind}", event="internal_error", kind=failure.type.__name__
             )
+
+
+def _place(one: ProviderSettings) -> object:
+    access = one.access
+    return access.origin, access.base_path, access.stripped, tuple(use.variable for use in access.keys)
 
 
 def key_files(settings: Settings) -> list[str]:

@@ -47,7 +47,8 @@ def replace(file: Path, key: str) -> None:
 
 
 def reloaded(daemon: Daemon) -> list[dict[str, object]]:
-    lines = (json.loads(line) for line in daemon.stdout.read_text().splitlines())
+    whole = daemon.stdout.read_text().rpartition("\n")[0]  # the last line may be on its way
+    lines = (json.loads(line) for line in whole.splitlines())
     return [line for line in lines if line["event"] in ("reload_complete", "reload_refused")]
 
 
@@ -115,6 +116,19 @@ def test_rejected_key_is_refused_logged_and_shown_and_the_old_one_serves_on(
         daemon.running.send_signal(signal.SIGHUP)
         poll(lambda: daemon.health()["refused_reload"] is None, 20, 0.02)
         assert key_seen(daemon) == "THE-KEY2"
+
+
+def test_pipe_in_place_of_the_key_file_holds_up_nobody(
+    authority: Authority, either_origin: Origin, squid: Squid, canary: str, key_file: Path
+) -> None:
+    """Reading one to which nobody writes would never end."""
+    with Daemon(*options(authority, either_origin, squid), "--key-file", str(key_file)) as daemon:
+        daemon.ready("/readyz")
+        pipe = key_file.with_name("pipe")
+        os.mkfifo(pipe, 0o600)
+        pipe.rename(key_file)
+        poll(lambda: "is set but empty" in str(daemon.health()["refused_reload"]), 20, 0.02)
+        assert key_seen(daemon) == "THE-KEY"
 
 
 def test_swapped_link_is_noticed_without_a_signal(

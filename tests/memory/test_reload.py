@@ -28,13 +28,14 @@ from awfproxy.service.reload import (
     key_files,
 )
 from awfproxy.settings import Entry, Probe, Settings, in_force
+from awfproxy.wire.target import Origin
 
 GOOD = Judged(taken=True, verdict=Accepted())
 
 
-def one(provider, key, **more):
+def one(provider, key, asked=None, **more):
     keys = (None if key is None else Secret(key),)
-    return ProviderSettings(provider, provider.access(Asked()), ("tcp:0",), keys, **more)
+    return ProviderSettings(provider, provider.access(asked or Asked()), ("tcp:0",), keys, **more)
 
 
 def settings(*providers, entries=()):
@@ -44,7 +45,7 @@ def settings(*providers, entries=()):
 class World:
     """A reloader whose settings, judge and files are given by the test."""
 
-    def __init__(self, *providers):
+    def __init__(self, *providers, start=True):
         self.now = settings(*(providers or (one(openai.PROVIDER, b"old"), one(anthropic.PROVIDER, b"old"))))
         self.clock = Clock()
         self.store = CredentialStore(in_force(self.now))
@@ -60,9 +61,10 @@ class World:
             health=self.health,
             notifier=self,
             counted=self.counts.append,
-            marks=lambda names: dict(self.files),
+            marks=lambda names: {name: self.files.get(name) for name in names},
         )
-        self.reloader.startService()
+        if start:
+            self.reloader.startService()
 
     def load(self):
         if isinstance(self.now, Exception):
@@ -178,6 +180,45 @@ def test_rules_are_taken_without_asking_the_provider(world):
     assert world.judged == []
 
 
+def test_rules_are_taken_where_the_new_key_is_refused_or_gone(world):
+    """An operator who closes a path does not wait for a key."""
+    rules = parse_rules(["deny * /v1/files/**"], "the file")
+    world.verdicts["openai"] = Judged(taken=False, sentence="no")
+    world.now = settings(
+        attrs.evolve(one(openai.PROVIDER, b"bad"), rules=rules),
+        attrs.evolve(one(anthropic.PROVIDER, None), rules=rules),
+    )
+    world.reloader.reload("SIGHUP")
+    assert (world.key("openai"), world.key("anthropic")) == (b"old", b"old")
+    assert world.store.current("openai").rules == rules
+    assert world.store.current("anthropic").rules == rules
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [Asked(target=Origin("elsewhere.example")), Asked(base_path=b"/other"), Asked(auth_field=b"api-key")],
+    ids=["origin", "base path", "field"],
+)
+def test_key_for_another_place_never_goes_to_the_one_in_use(world, asked):
+    """Where the key goes only a restart changes: until then the key is neither tried nor used."""
+    rules = parse_rules(["allow * /other/**"], "the file")
+    world.now = settings(one(openai.PROVIDER, b"theirs", asked, rules=rules), one(anthropic.PROVIDER, b"old"))
+    world.reloader.reload("SIGHUP")
+    assert world.judged == []
+    assert world.key("openai") == b"old"
+    assert not world.store.current("openai").rules
+    assert "restart" in world.health["openai"].refused_reload
+    assert world.counts == [False]
+
+
+def test_provider_that_is_no_longer_configured_leaves_its_key_and_says_so(world):
+    world.now = settings(one(openai.PROVIDER, b"old"))
+    world.reloader.reload("SIGHUP")
+    assert world.key("anthropic") == b"old"
+    assert "no key any more" in world.health["anthropic"].refused_reload
+    assert world.counts == [False]
+
+
 def test_request_sees_the_old_set_or_the_new_one(world):
     before = world.store.current("openai")
     world.now = settings(one(openai.PROVIDER, b"new"))
@@ -210,15 +251,65 @@ def test_reload_asked_for_during_another_follows_it(world):
     assert len(world.logged("reload")) == 2
 
 
-def test_changed_file_is_noticed_and_an_unchanged_one_is_not(world):
+@pytest.fixture
+def from_file(world):
+    """A world whose key came from a file."""
+    world.now = settings(one(openai.PROVIDER, b"old", key_files=("/k",)))
+    world.reloader.reload("SIGHUP")
+    world.events.clear()
+    return world
+
+
+def test_changed_file_is_noticed_and_an_unchanged_one_is_not(from_file):
+    world = from_file
     world.clock.pump([LOOK_INTERVAL] * 3)
     assert world.logged("reload") == []
     world.files["/k"] = 2
-    world.now = settings(one(openai.PROVIDER, b"new"))
+    world.now = settings(one(openai.PROVIDER, b"new", key_files=("/k",)))
     world.clock.advance(LOOK_INTERVAL)
     assert world.key("openai") == b"new"
     world.clock.pump([LOOK_INTERVAL] * 3)
     assert len(world.logged("reload")) == 1
+
+
+def test_files_that_a_reload_names_are_those_watched_from_then_on(from_file):
+    """What the start named and nobody names now is neither watched nor a change at each look."""
+    world = from_file
+    world.now = settings(one(openai.PROVIDER, b"new", key_files=("/other",)))
+    world.reloader.reload("SIGHUP")
+    world.files["/k"] = 2
+    world.clock.pump([LOOK_INTERVAL] * 3)
+    assert len(world.logged("reload")) == 1
+    world.files["/other"] = 2
+    world.clock.advance(LOOK_INTERVAL)
+    assert len(world.logged("reload")) == 2
+
+
+def test_file_that_changes_while_the_daemon_starts_is_noticed():
+    """The ports may open long after the settings were read: once the way to the provider is there."""
+    world = World(one(openai.PROVIDER, b"old", key_files=("/k",)), start=False)
+    world.files["/k"] = 2
+    world.now = settings(one(openai.PROVIDER, b"new", key_files=("/k",)))
+    world.reloader.startService()
+    world.clock.advance(LOOK_INTERVAL)
+    assert world.key("openai") == b"new"
+    world.reloader.stopService()
+
+
+def test_file_that_changes_while_it_is_read_is_noticed(from_file):
+    world = from_file
+    late = settings(one(openai.PROVIDER, b"new", key_files=("/k",)))
+    load = world.load
+
+    def changing():
+        world.files["/k"] = 3
+        return load()
+
+    world.reloader._load = changing
+    world.reloader.reload("SIGHUP")
+    world.reloader._load, world.now = load, late
+    world.clock.advance(LOOK_INTERVAL)
+    assert world.key("openai") == b"new"
 
 
 def test_key_that_could_not_be_checked_is_tried_again(world):

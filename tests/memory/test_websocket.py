@@ -341,6 +341,25 @@ def test_an_origin_that_does_not_read_pauses_the_client(joined):
     assert origin.received == b"x" * 1638400
 
 
+def test_a_client_that_the_101_itself_fills_pauses_the_origin(house):
+    """Of an unread response before it, just as much waits as is allowed: a transport says so only once."""
+    client = house.client()
+    client.take(0)
+    client.deliver(get())
+    origin = house.origin
+    origin.deliver(answer(b"x" * (65536 - 200)))
+    assert 65000 < client.held <= 65536
+    client.deliver(handshake())
+    origin = house.origins[-1]
+    assert origin.reading
+    origin.deliver(SWITCHED)
+    assert client.held > 65536
+    assert not origin.reading
+    client.take()
+    origin.deliver(b"y")
+    assert client.received.endswith(b"y")
+
+
 def test_a_full_client_does_not_hold_up_the_other_direction(joined):
     _, client, origin = joined
     client.take(0)

@@ -183,6 +183,25 @@ def test_models_are_listed_with_githubs_token_below_a_base_path_too() -> None:
     assert sent(made, b"GET", b"/models")[b"x-github-api-version"] == b"2026-07-01"
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/models/../mcp/readonly",
+        b"/models/./../mcp/readonly",
+        b"/models/%2e%2e/mcp/readonly",
+        b"/models/..%2fmcp",
+        b"/models/..;/mcp",
+        b"/models/..\\mcp",
+        b"/models//../mcp",
+    ],
+)
+def test_path_that_only_begins_as_the_list_of_models_goes_with_the_own_key(path: bytes) -> None:
+    """Some servers would take it for another: GitHub's token is lent for the list alone, rules or none."""
+    made = access(OWN_KEY, USUAL)
+    assert made.key_for is not None
+    assert made.key_for(b"GET", path) == 0
+
+
 @pytest.mark.parametrize("environ", [ELSEWHERE, {**ELSEWHERE, "COPILOT_GITHUB_TOKEN": "gho_x"}])
 def test_githubs_token_never_goes_where_only_the_own_key_belongs(environ: dict[str, str]) -> None:
     for made in access(environ), access(environ, CUSTOM):

@@ -15,8 +15,11 @@ import pytest
 from twisted.logger import LogLevel, eventAsJSON, eventAsText, formatEvent
 from twisted.python.failure import Failure
 
-from awfproxy.credentials.secret import Secret
+from awfproxy.commandline import parse
+from awfproxy.credentials.secret import KEY_BEGINNINGS, Secret
 from awfproxy.credentials.store import CredentialStore
+from awfproxy.options import CommandLineError
+from awfproxy.syntax import port
 from tests.kit.canary import Watch
 
 
@@ -184,3 +187,15 @@ def test_store_shows_no_key(canary: str) -> None:
     store = CredentialStore({"openai": Secret(canary.encode())})
     watch.add("store", repr(store) + repr(vars(store)))
     assert watch.findings() == []
+
+
+@pytest.mark.parametrize("beginning", KEY_BEGINNINGS)
+def test_key_of_any_provider_in_place_of_another_value_is_not_shown(beginning: str) -> None:
+    """A number, a name of an option, a word of the command line: each refusal says what it was given."""
+    key = beginning + "Zb4kq7Xw"
+    with pytest.raises(ValueError, match="not a whole number") as value:
+        port(key)
+    with pytest.raises(CommandLineError) as option:
+        parse([f"--{key}"])
+    for caught in value, option:
+        assert "Zb4kq7Xw" not in str(caught.value)

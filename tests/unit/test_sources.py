@@ -7,7 +7,14 @@ from pathlib import Path
 import attrs
 import pytest
 
-from awfproxy.credentials.sources import KeyFound, find_key, how_to_give, mode_of, read_file
+from awfproxy.credentials.sources import (
+    KeyFound,
+    find_key,
+    how_to_give,
+    mode_of,
+    read_file,
+    read_file_at_once,
+)
 from awfproxy.errors import ConfigError
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Asked
@@ -196,3 +203,37 @@ def test_the_real_file_system(tmp_path: Path) -> None:
 def test_a_file_without_end_is_refused() -> None:
     with pytest.raises(OSError, match="too large"):
         read_file("/dev/zero")
+
+
+@pytest.mark.parametrize("beginning", ["sk-ant-", "ghp_", "ghu_", "gho_", "github_pat_", "AIzaSy", "AQ."])
+def test_key_of_any_provider_in_place_of_a_file_name_is_not_shown(beginning: str) -> None:
+    files = Files({})
+    text = refusal({}, beginning + "Zb4kq7Xw", files)
+    assert "looks like the key itself" in text
+    assert "Zb4kq7Xw" not in text
+    assert files.reads == []
+
+
+def test_file_whose_name_begins_as_keys_do_is_named_by_its_folder(tmp_path: Path) -> None:
+    found = find({}, "./github_pat_file", Files({"./github_pat_file": b"sk-Zb4kq7Xw"}))
+    assert found.source == "file ./github_pat_file"
+
+
+def test_pipe_is_waited_for_at_the_start_and_never_while_serving(tmp_path: Path) -> None:
+    """Opening one to which nobody writes would hold up every agent."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert read_file_at_once(str(pipe)) == b""
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY)
+    try:
+        with pytest.raises(BlockingIOError):
+            read_file_at_once(str(pipe))
+        os.write(writer, b"content")
+        os.close(writer)
+        assert read_file_at_once(str(pipe)) == b"content"
+    finally:
+        os.close(reader)
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    assert read_file_at_once(str(file)) == b"content"
