@@ -25,7 +25,6 @@ from awfproxy.errors import (
 from awfproxy.net.deadlines import NEVER
 from awfproxy.net.transport import seen_ending
 from awfproxy.observe.accesslog import AccessRecord, Outcome
-from awfproxy.providers.provider import Provider
 from awfproxy.proxy.admission import admit, given_request_id
 from awfproxy.proxy.channelsite import ChannelSite
 from awfproxy.proxy.request import Request
@@ -320,16 +319,6 @@ class Channel(Protocol):
         self._request.refuse(error)
 
     # --- for requests ----------------------------------------------------------------------------
-
-    @property
-    def provider(self) -> Provider:
-        """Whose API this is, for errors in its style."""
-        return self.site.provider
-
-    @property
-    def request_id_field(self) -> bytes | None:
-        """A second field for request ids, beside our own."""
-        return self.site.request_id_field
 
     def write(self, data: bytes) -> None:
         """Sends to the client, now."""

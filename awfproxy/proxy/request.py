@@ -14,8 +14,8 @@ from awfproxy.credentials.injector import (
 from awfproxy.credentials.requestid import with_request_id
 from awfproxy.errors import AwfError
 from awfproxy.observe.accesslog import AccessRecord
-from awfproxy.providers.provider import Provider
 from awfproxy.proxy.admission import persistent
+from awfproxy.proxy.channelsite import ChannelSite
 from awfproxy.proxy.exchange import Exchange
 from awfproxy.proxy.responses import error_response, own_response
 from awfproxy.proxy.tunnel import ClientEnd, Tunnel
@@ -27,20 +27,14 @@ from awfproxy.wire.message import Fields, RequestHead, ResponseHead, field, seri
 class ClientConnection(ClientEnd, Interface):
     """The channel, as its requests see it."""
 
+    site: ChannelSite
+    """Whose API this is, and how it answers."""
     seconds: Callable[[], float]
     """The reactor's seconds."""
 
     @property
     def closing_after(self) -> bool:
         """The connection closes after the current response."""
-
-    @property
-    def provider(self) -> Provider:
-        """Whose API this is, for errors in its style."""
-
-    @property
-    def request_id_field(self) -> bytes | None:
-        """A second field for request ids, beside our own."""
 
     def request_finished(self, request: "Request") -> None:
         """The response is complete."""
@@ -118,7 +112,7 @@ class Request:
         if framing is UNTIL_CLOSE:
             self.persistent = False
         prepared = prepare_response(head, framing, self.record.request_id, self._connection())
-        if (name := self._channel.request_id_field) is not None:
+        if (name := self._channel.site.request_id_field) is not None:
             prepared = attrs.evolve(
                 prepared, fields=with_request_id(prepared.fields, name, self.record.request_id)
             )
@@ -153,7 +147,7 @@ class Request:
         self._channel.write(
             error_response(
                 error,
-                self._channel.provider,
+                self._channel.site.provider,
                 self.record.request_id,
                 self._connection(),
                 self.method,
@@ -177,7 +171,7 @@ class Request:
         self._channel.resume_reading()
 
     def _more_fields(self) -> Fields:
-        name = self._channel.request_id_field
+        name = self._channel.site.request_id_field
         return () if name is None else (field(name, self.record.request_id),)
 
     def _connection(self) -> bytes | None:
