@@ -9,6 +9,8 @@ _WHOLE_LIST = {"anthropic": b"?limit=1000", "gemini": b"?pageSize=1000"}
 """Queries for as many as there are, where the list comes in pages."""
 
 _LONGEST_NAME = 200
+_MOST_NAMES = 2000
+"""Each answer of /reflect has them all: the bound keeps that small, whatever the provider says."""
 _GEMINI_PREFIX = "models/"
 
 
@@ -33,7 +35,7 @@ def model_names(content: bytes) -> tuple[str, ...] | None:
     if not isinstance(entries, list):
         return None
     names = {_name(entry) for entry in entries if isinstance(entry, dict)} - {""}
-    return tuple(sorted(names)) or None
+    return tuple(sorted(names)[:_MOST_NAMES]) or None
 
 
 def _name(entry: dict[str, object]) -> str:

@@ -54,3 +54,9 @@ def test_names_are_read_out_of_either_form(document: object, names: tuple[str, .
 @pytest.mark.parametrize("content", [b"", b"<html>", b"[" * 100_000, b"\xff"])
 def test_what_is_no_json_is_no_list(content: bytes) -> None:
     assert model_names(content) is None
+
+
+def test_list_without_end_is_cut() -> None:
+    names = model_names(json.dumps({"data": [{"id": f"m{number:06}"} for number in range(50000)]}).encode())
+    assert names is not None
+    assert (len(names), names[0], names[-1]) == (2000, "m000000", "m001999")
