@@ -8,9 +8,7 @@ KEYS := (OPENAI|ANTHROPIC|GEMINI|GOOGLE|COPILOT_PROVIDER)_API_KEY|COPILOT_GITHUB
 KEYS := $(KEYS)|AWFPROXY_([A-Z]+_)?KEY_FILE|AWFPROXY_CONFIG|AWFPROXY_PROFILE
 ARGS ?=
 TESTS ?= tests/unit tests/memory tests/e2e
-PYTEST_KEYS := (OPENAI|ANTHROPIC|GEMINI|GOOGLE|COPILOT_PROVIDER)_API_KEY|COPILOT_GITHUB_TOKEN
-KEYS := $(KEYS)|AWFPROXY_([A-Z]+_)?KEY_FILE|AWFPROXY_CONFIG|AWFPROXY_PROFILE
-ARGS ?=
+PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-latest check bench clean tools
@@ -39,7 +37,7 @@ test-latest: $(VENV)/.installed-test tools ## the tests of the real clients with
 	@AWFPROXY_TEST_CLIENTS=.cache/clients-latest AWFPROXY_TEST_SDKS=.cache/sdks-latest \
 	    $(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e/test_codex.py tests/e2e/clients
 
-check: $(VENV)/.installed-test ## lint, types, unit and in-memory tests, in under a minute
+check: $(VENV)/.installed-test ## lint, types, unit and in-memory tests
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS) tests/unit tests/memory

@@ -103,13 +103,20 @@ Examples:
 
 EXIT_CODES = """\
 Exit codes: 64 command line, 69 no way to the provider in time, 70 awfproxy itself failed,
-71 port in use, 76 TLS, 77 key rejected, 78 configuration, a missing key, or a destination that the
-egress proxy does not allow.
+71 port in use, 76 TLS, 77 key rejected (1 with --probe strict), 78 configuration, a missing key, or a
+destination that the egress proxy does not allow.
 """
 
 
-def help_text(program: str = "twistd -n --pidfile= awfproxy", own: Sequence[Option] = ()) -> str:
-    """All options in their groups, with variables and defaults, and examples."""
+def help_text(
+    program: str = "twistd -n --pidfile= awfproxy",
+    own: Sequence[Option] = (),
+    ending: Sequence[str] = (EXAMPLES, EXIT_CODES),
+) -> str:
+    """All options in their groups, with variables and defaults, then the ending.
+
+    A verb that has examples and exit codes of its own gives another ending.
+    """
     others = ", ".join(provider.name for provider in BUILT_IN[1:])
     parts = [f"Usage: {program} [options]\n"]
     for group in dict.fromkeys(option.group for option in own):
@@ -125,8 +132,7 @@ def help_text(program: str = "twistd -n --pidfile= awfproxy", own: Sequence[Opti
         "separated by spaces) and a key in the --config file (port; [providers.anthropic] port). To see\n"
         "each value, and where it is from: awfproxy check --show\n"
     )
-    parts.append(EXAMPLES.format(program=program))
-    parts.append(EXIT_CODES)
+    parts += [text.format(program=program) for text in ending]
     return "\n".join(parts)
 
 

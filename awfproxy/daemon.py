@@ -264,6 +264,7 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         site=site,
         health=part.health,
         configured=one.configured,
+        setting=provider.written("port" if one.listen[0].startswith("tcp") else "listen"),
         children=(IService(part.pool),),
     )
 

@@ -119,14 +119,14 @@ def _warnings(
     target = given.of(provider, "target")
     if target.value is not None and target.value.dropped:
         said.append(
-            f"--{provider.option('target')} ({target.source}): its {', '.join(target.value.dropped)} will "
+            f"{provider.written('target')} ({target.source}): its {', '.join(target.value.dropped)} will "
             f"not be used; the origin is {access.origin.authority.decode('ascii')}. A path is given with "
-            f"--{provider.option('base-path')}."
+            f"{provider.written('base-path')}."
         )
     listen, port = given.of(provider, "listen"), given.of(provider, "port")
     if listen.value and not port.is_default:
         said.append(
-            f"--{provider.option('port')} ({port.source}) has no effect beside --{provider.option('listen')} "
+            f"{provider.written('port')} ({port.source}) has no effect beside {provider.written('listen')} "
             f"({listen.source})."
         )
     return said

@@ -231,7 +231,7 @@ def _check_ports(opened: Sequence[ProviderSettings]) -> None:
             if other != one.provider.name and not place.startswith(("tcp:0:", "tcp6:0:")):
                 raise ConfigError(
                     f"{other} and {one.provider.name} have the same port ({place}). Give one of them "
-                    f"another: --{one.provider.option('port')}."
+                    f"another: {one.provider.written('port')}."
                 )
 
 

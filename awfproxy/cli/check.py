@@ -25,6 +25,7 @@ from awfproxy.net.ready import origin_endpoint
 from awfproxy.observe.health import Health
 from awfproxy.options import CommandLineError
 from awfproxy.provider_settings import ProviderSettings
+from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.service.exit import ExitCode, one_line
 from awfproxy.service.probe import KeyProbe
 from awfproxy.service.validator import Quit, validator_for
@@ -40,6 +41,12 @@ would be ready, 69 if it would have to wait for the egress proxy or the provider
 All other options are the daemon's:
 
 """
+
+
+NO_KEY = (
+    "No provider has a key: the daemon would open its ports, and each would say so. Set one of "
+    f"{', '.join(provider.variable for provider in BUILT_IN)}."
+)
 
 
 @attrs.frozen
@@ -84,6 +91,9 @@ def _check(line: CommandLine, environ: Mapping[str, str], terminal: _Terminal) -
     if "show" in line.flags:
         terminal.say(table(settings))
         return 0
+    if not any(one.configured for one in settings.providers):
+        terminal.complain(NO_KEY)
+        return ExitCode.UNAVAILABLE
     if settings.probe is Probe.OFF:
         terminal.say("Settings and key are well-formed. Nothing else was tried (--probe off).\n")
         return 0
@@ -146,7 +156,9 @@ async def _find_one(reactor: IReactorTime, settings: Settings, one: ProviderSett
     if not decision.ready or health.verdict is None:
         problem = health.egress_error
         cause = (
-            describe(provider, health.verdict) + "." if problem is None and health.verdict else str(problem)
+            f"{describe(provider, health.verdict)}."
+            if problem is None and health.verdict
+            else f"{provider.title}: {problem}"
         )
         return _Finding(ExitCode.UNAVAILABLE, f"The daemon would open its port, but not be ready. {cause}")
     return _Finding(0, f"{describe(provider, health.verdict)}.")

@@ -20,7 +20,7 @@ from awfproxy.agents.agent import Agent, parse_model
 from awfproxy.agents.place import PORTS, Place, parse_host
 from awfproxy.agents.registry import BY_NAME
 from awfproxy.cli.running import Interrupted, run
-from awfproxy.commandline import CommandLine, help_text, parse
+from awfproxy.commandline import EXIT_CODES, CommandLine, help_text, parse
 from awfproxy.credentials.sources import how_to_give, mode_of, read_file
 from awfproxy.doctor import judge
 from awfproxy.doctor.door import Door, doors
@@ -33,6 +33,7 @@ from awfproxy.given import AllGiven, resolve_all
 from awfproxy.net.tls import ClientTls
 from awfproxy.options import CommandLineError, Option
 from awfproxy.provider_settings import ProviderSettings, access_of
+from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
 from awfproxy.service.exit import ExitCode, one_line
 from awfproxy.settings import Settings, load
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
     try:
         line = parse(arguments, FLAGS, OWN, most_words=1)
         if "help" in line.flags:
-            sys.stdout.write(HELP + help_text("awfproxy doctor", OWN))
+            sys.stdout.write(HELP + help_text("awfproxy doctor [PROVIDER]", OWN, ending=(EXIT_CODES,)))
             return 0
         asked = _asked(line, os.environ if environ is None else environ)
     except CommandLineError as error:
@@ -186,10 +187,14 @@ def _configuration(walk: Walk, asked: _Asked) -> Settings:
         provider = known.get(name)
         if provider is None:
             raise CommandLineError(_unknown(name, known, "provider"))
-        said = f"There is no {provider.title} key, so its port is closed."
+        said = f"There is no {provider.title} key, so its port forwards nothing."
         fix = f"Give it in one of these ways: {how_to_give(provider)}."
         walk.timed("configuration", "", failed(said, fix, ExitCode.CONFIG))
     found = [f"{one.provider.title}, key from {one.key_sources[0]}" for one in _keyed(settings)]
+    if not found:  # where a profile opens the ports all the same
+        said = "No provider has a key: each port says so, and forwards nothing."
+        fix = f"Give OpenAI's in one of these ways: {how_to_give(BUILT_IN[0])}; another provider's alike."
+        walk.timed("configuration", "", failed(said, fix, ExitCode.CONFIG))
     notes = "".join(f" Note: {warning}" for warning in settings.warnings)
     walk.timed("configuration", "", ok(f"{', '.join(found)}.{notes}"))
     return settings

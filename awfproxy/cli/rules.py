@@ -9,6 +9,8 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 
+import attrs
+
 from awfproxy.commandline import help_text, parse
 from awfproxy.credentials.sources import read_file
 from awfproxy.errors import ClientError, ConfigError
@@ -17,9 +19,11 @@ from awfproxy.options import CommandLineError, Option
 from awfproxy.provider_settings import access_of
 from awfproxy.providers.provider import Provider
 from awfproxy.providers.rules import canonical
+from awfproxy.proxy.admission import admit
 from awfproxy.service.exit import ExitCode, one_line
 from awfproxy.syntax import names
-from awfproxy.wire.target import join_base_path, origin_form
+from awfproxy.wire.parser import RequestHeadReader
+from awfproxy.wire.target import Origin, join_base_path
 
 PROVIDER = Option(
     "provider",
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
         words, options = _apart(arguments)
         line = parse(options, own=(PROVIDER,))
         if "help" in line.flags:
-            sys.stdout.write(HELP + help_text("awfproxy rules test", own=(PROVIDER,)))
+            sys.stdout.write(HELP + help_text("awfproxy rules test METHOD PATH", (PROVIDER,), ending=()))
             return 0
         if len(words) != 3 or words[0] != "test":
             raise CommandLineError("Write: awfproxy rules test METHOD PATH. See awfproxy rules --help")
@@ -81,7 +85,7 @@ def outcome(
     access = access_of(provider, given, environ)
     rules = given.rules.get(provider.name, access.rules)
     try:
-        target = origin_form(os.fsencode(path), access.origin, None)
+        target = admitted_target(method.encode("ascii"), os.fsencode(path), access.origin)
         target = join_base_path(access.base_path, target)
         verdict = rules.judge(method.encode("ascii"), target)
         judged = canonical(target) if rules else target
@@ -91,6 +95,13 @@ def outcome(
     if verdict.allowed:
         return True, f"forwarded, {shown}. {rules.explain(verdict)}"
     return False, f"refused, 403 path_denied, {shown}. {rules.explain(verdict)}"
+
+
+def admitted_target(method: bytes, path: bytes, origin: Origin) -> bytes:
+    """In origin-form; raises the `ClientError` with which the daemon refuses the method, or the target."""
+    read = RequestHeadReader().feed(method + b" / HTTP/1.1\r\nHost: awfproxy\r\n\r\n")
+    assert read is not None
+    return admit(attrs.evolve(read[0], target=path), origin, None).head.target
 
 
 def _asked(given: AllGiven, asked: str | list[str] | None) -> list[Provider]:

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
     try:
         line = parse(arguments, own=OWN)
         if "help" in line.flags:
-            sys.stdout.write(HELP + help_text("awfproxy squid-conf", own=OWN))
+            sys.stdout.write(HELP + help_text("awfproxy squid-conf --sidecar-src ADDRESS", OWN, ending=()))
             return 0
         sys.stdout.write(configuration(line, os.environ if environ is None else environ))
         return 0

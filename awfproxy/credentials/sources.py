@@ -109,7 +109,7 @@ def _read_key_file(path: str, provider: Provider, use: KeyUse, read_file: ReadFi
         return read_file(path)
     except OSError as error:
         raise ConfigError(
-            f"The {provider.title} key's file, --key-file {path}, cannot be read: "
+            f"The {provider.title} key's file, {path} ({provider.written('key-file')}), cannot be read: "
             f"{error.strerror or 'no reason given'}. "
             "Check its name, and that the user whom awfproxy runs as may read it."
         ) from None
@@ -143,12 +143,13 @@ def _warnings(key_file: str | None, provider: Provider, mode_of: ModeOf) -> Iter
 
 def how_to_give(provider: Provider) -> str:
     """The ways to give a provider's key, as the end of a sentence."""
-    name, file, option = provider.variable, provider.credential_name, provider.option("key-file")
-    own = option.upper().replace("-", "_")
+    name, file, option = provider.variable, provider.credential_name, provider.written("key-file")
+    if not provider.from_file:
+        own = provider.option("key-file").upper().replace("-", "_")
+        option += f" or AWFPROXY_{own}, or by key-file in the --config file"
     return (
         f"the environment variable {name} (in GitHub Actions: env: {name}: ${{{{ secrets.{name} }}}}); a "
-        f"file named by --{option} or AWFPROXY_{own}, or by key-file in the --config file; a systemd "
-        f"credential: LoadCredential={file}:/etc/{file}"
+        f"file named by {option}; a systemd credential: LoadCredential={file}:/etc/{file}"
     )
 
 

@@ -50,4 +50,5 @@ def compatible(name: str, variable: str | None = None) -> Provider:
         end_markers=END_MARKERS,
         error_body=error_body,
         trial=Trial(None, chat_completion(16)),
+        from_file=True,
     )

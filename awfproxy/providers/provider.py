@@ -175,9 +175,16 @@ class Provider:
 
     error_status: Callable[[AwfError], int] = own_status
 
+    from_file: bool = False
+    """Known from the configuration file alone, which is then the only place for its settings."""
+
     def option(self, setting: str) -> str:
         """What a setting of this provider is called on the command line, without the dashes."""
         return setting if self.name == "openai" else f"{self.name}-{setting}"
+
+    def written(self, setting: str) -> str:
+        """Where an operator gives a setting of this provider, for messages."""
+        return f"{setting} in [providers.{self.name}]" if self.from_file else f"--{self.option(setting)}"
 
 
 QUESTION = "Reply with the word ok."

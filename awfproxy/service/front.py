@@ -35,6 +35,9 @@ class Front:
     configured: bool = True
     """Without a key the port only says that there is none."""
 
+    setting: str = "--port"
+    """Where an operator gives what it listens on, for messages."""
+
     children: tuple[IService, ...] = ()
     """Services that need an open way but no port (the pool): started after all decisions and before the first
     listener, stopped after the drain in reverse order."""

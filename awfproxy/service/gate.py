@@ -196,7 +196,7 @@ class Gate(Service):
         except CancelledError:
             raise
         except (CannotListenError, OSError) as problem:
-            raise CannotOpen(why_not(description, problem)) from problem
+            raise CannotOpen(why_not(description, problem, front.setting)) from problem
         self._log.info(
             "Serving {provider} on {address} ({description})",
             event="serving",

@@ -36,21 +36,24 @@ def _text(name: bytes | str | None) -> str:
     return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
 
 
-def why_not(description: str, problem: CannotListenError | OSError) -> str:
-    """Why it could not be listened there: cause and fix in one sentence, with the port."""
+def why_not(description: str, problem: CannotListenError | OSError, setting: str = "--port") -> str:
+    """Why it could not be listened there: cause and fix in one sentence, with the port.
+
+    `setting` is where the operator gives this provider's port.
+    """
     if isinstance(problem, CannotListenError):
         cause, place = problem.socketError, _place(problem)
     else:
         cause, place = problem, description
     number = getattr(cause, "errno", None)
     if number == errno.EADDRINUSE:
-        return f"Cannot listen on {place}: it is in use. Stop what holds it, or choose another: --port."
+        return f"Cannot listen on {place}: it is in use. Stop what holds it, or choose another: {setting}."
     if number in (errno.EACCES, errno.EPERM):
         return f"Cannot listen on {place}: not permitted. Choose a port above 1023, or another path."
     if number == errno.EADDRNOTAVAIL:
         return f"Cannot listen on {place}: this machine has no such address. Check --bind."
     reason = getattr(cause, "strerror", None) or type(cause).__name__
-    return f"Cannot listen on {place}: {reason}. Check --port, --bind and --listen."
+    return f"Cannot listen on {place}: {reason}. Check {setting}, or --bind."
 
 
 def _place(problem: CannotListenError) -> str:

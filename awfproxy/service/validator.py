@@ -121,15 +121,16 @@ class Policy:
                 return Quit(
                     ExitCode.NO_PERMISSION,
                     f"{describe(self.provider, attempt)}. Give a valid key: {self.provider.variable}, "
-                    f"--{self.provider.option('key-file')}, or systemd's credential "
+                    f"{self.provider.written('key-file')}, or systemd's credential "
                     f"{self.provider.credential_name}.",
                 )
             case EgressDenied():
-                return Quit(ExitCode.CONFIG, f"{attempt} In squid.conf: {self._allowlist_line()}")
+                said = f"{self._named(attempt)} In squid.conf: {self._allowlist_line()}"
+                return Quit(ExitCode.CONFIG, said)
             case EgressAuthRequired() | ConfigError():
-                return Quit(ExitCode.CONFIG, str(attempt))
+                return Quit(ExitCode.CONFIG, self._named(attempt))
             case TlsUntrusted() | TlsNameMismatch() | TlsProtocolError():
-                return Quit(ExitCode.PROTOCOL, str(attempt))
+                return Quit(ExitCode.PROTOCOL, self._named(attempt))
             case _:
                 return self._wait(attempt, elapsed, attempts)
 
@@ -138,9 +139,9 @@ class Policy:
         if left > 0:
             return Retry(min(pause(attempts, RETRY_FIRST, RETRY_GROWTH, RETRY_LONGEST), left))
         if isinstance(attempt, EgressProtocolError):
-            return Quit(ExitCode.CONFIG, str(attempt))
+            return Quit(ExitCode.CONFIG, self._named(attempt))
         if self.probe is Probe.REQUIRE:
-            cause = str(attempt)
+            cause = self._named(attempt)
             if isinstance(attempt, CannotTell):
                 cause = f"{describe(self.provider, attempt)}."
             return Quit(
@@ -149,11 +150,18 @@ class Policy:
             )
         return Open(ready=False)
 
+    def _named(self, problem: CannotTell | AwfError) -> str:
+        """With the provider: others may have been tried beside it, and the sentence says "the provider"."""
+        return f"{self.provider.title}: {problem}"
+
     def _allowlist_line(self) -> str:
         host = self.origin.host
         kind = "dst" if ":" in host or host.replace(".", "").isdigit() else "dstdomain"
         port = "" if self.origin.port == 443 else f", and acl SSL_ports port {self.origin.port}"
-        return f"acl allowed_hosts {kind} {host}{port}, and http_access allow CONNECT allowed_hosts"
+        return (
+            f"acl allowed_hosts {kind} {host}{port}, and http_access allow CONNECT allowed_hosts. For a "
+            "whole one: awfproxy squid-conf"
+        )
 
 
 def pause(attempts: int, first: float, growth: float, longest: float) -> float:
@@ -284,8 +292,9 @@ class Validator:
             self._health.egress_failed(problem)
         if self._is_new(problem.code, problem.detail):
             self._log.warn(
-                "The provider cannot be reached: {sentence}",
+                "{title}: {sentence}",
                 event="path_validation",
+                title=self._policy.provider.title,
                 provider=self._policy.provider.name,
                 hop=problem.hop.value,
                 code=problem.code,

@@ -36,7 +36,7 @@ def check(canary: str, *words: str) -> subprocess.CompletedProcess[str]:
     [
         (
             ("--startup-grace", "0"),
-            "would open its port, but not be ready. The egress proxy cannot be reached.",
+            "would open its port, but not be ready. OpenAI: The egress proxy cannot be reached.",
         ),
         (("--probe", "require", "--startup-deadline", "0.5"), "Gave up after"),
     ],

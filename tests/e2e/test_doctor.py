@@ -417,3 +417,10 @@ def test_login_of_codex_is_named(stack: Stack, canary: str, tmp_path: Path) -> N
     cause = failing(judged(stack, canary, tmp_path), "agent", 78)
     assert "auth.json wins there" in cause["said"]
     assert "sk-of-the-user" not in done.out
+
+
+def test_gh_aw_without_any_key_is_a_failed_configuration() -> None:
+    done = doctor(None, "--profile", "gh-aw", "--json")
+    assert done.code == 78
+    assert done.states == {"configuration": "failed"}
+    assert "OPENAI_API_KEY" in done.document["cause"]["fix"]

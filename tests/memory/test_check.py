@@ -30,7 +30,7 @@ from awfproxy.settings import Egress, Probe, Settings
         (Rejected("invalid_api_key"), Probe.TRY, 77, "invalid_api_key"),
         (EgressDenied(), Probe.TRY, 78, "api.openai.com"),
         (TlsUntrusted(), Probe.TRY, 76, "not trusted"),
-        (EgressUnreachable(), Probe.TRY, 69, "but not be ready. The egress proxy cannot be reached."),
+        (EgressUnreachable(), Probe.TRY, 69, "but not be ready. OpenAI: The egress proxy cannot be reached."),
         (EgressUnreachable(), Probe.REQUIRE, 69, "The egress proxy cannot be reached."),
         (
             CannotTell("no answer"),

@@ -313,7 +313,7 @@ def test_unforeseen_failure_is_70_and_quotes_nothing(world, canary):
 class Other:
     """A second provider's front, with a decision of its own."""
 
-    def __init__(self, world, name="anthropic", port=10001):
+    def __init__(self, world, name="anthropic", port=10001, problem=None):
         self.decision, self.ended = Deferred(lambda _: self.ended.append(True)), []
         self.health = Health(lambda: 0.0, True)
         self.drained = Deferred()
@@ -323,9 +323,10 @@ class Other:
             Front(
                 name=name,
                 validator=self,
-                listeners=((f"tcp:{port}", Endpoint(world.story, f"tcp:{port}", self.port)),),
+                listeners=((f"tcp:{port}", Endpoint(world.story, f"tcp:{port}", problem or self.port)),),
                 site=self,
                 health=self.health,
+                setting=f"--{name}-port",
                 children=(Child(world.story, f"{name}'s pool"),),
             )
         )
@@ -427,6 +428,15 @@ def test_all_are_drained_at_once(world):
 
 def cannot(number, port=10001, interface="127.0.0.1"):
     return CannotListenError(interface, port, OSError(number, os.strerror(number)))
+
+
+def test_port_in_use_is_told_by_the_providers_own_option(world):
+    other = Other(world, problem=cannot(errno.EADDRINUSE))
+    world.open()
+    other.decision.callback(Open(ready=True))
+    ((code, sentence),) = world.exits
+    assert code == ExitCode.OS_ERROR == 71
+    assert sentence.endswith("choose another: --anthropic-port.")
 
 
 @pytest.mark.parametrize(

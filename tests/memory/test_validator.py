@@ -90,7 +90,7 @@ def test_rejected_key_is_77_with_code_and_fix(mode):
 def test_egress_proxy_that_refuses_is_78(mode, error):
     decision = policy(mode).decide(error, 0.1, 1)
     assert decision.code == ExitCode.CONFIG == 78
-    assert decision.sentence.startswith(str(error))
+    assert decision.sentence.startswith(f"OpenAI: {error}")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,8 @@ def test_egress_proxy_that_refuses_is_78(mode, error):
 )
 def test_denied_origin_gets_the_line_for_squid(origin, line):
     assert policy(origin=origin).decide(EgressDenied(), 0.1, 1).sentence.endswith(
-        f" In squid.conf: {line}, and http_access allow CONNECT allowed_hosts"
+        f" In squid.conf: {line}, and http_access allow CONNECT allowed_hosts. For a whole one: "
+        "awfproxy squid-conf"
     )
 
 
@@ -113,7 +114,7 @@ def test_denied_origin_gets_the_line_for_squid(origin, line):
 def test_tls_that_cannot_be_trusted_is_76(mode, error):
     decision = policy(mode).decide(error, 0.1, 1)
     assert decision.code == ExitCode.PROTOCOL == 76
-    assert decision.sentence == str(error)
+    assert decision.sentence == f"OpenAI: {error}"
 
 
 @BOTH

@@ -53,7 +53,7 @@ def test_show_prints_warnings_on_stderr(
         (["--port", "x"], 64, "is not a whole number"),
         (["x"], 64, "no option"),
         (["--port", "70000"], 78, "is out of range"),
-        (["--key-file", "/no/key"], 78, "--key-file /no/key, cannot be read"),
+        (["--key-file", "/no/key"], 78, "/no/key (--key-file), cannot be read"),
     ],
 )
 def test_refusal_is_one_line_on_stderr_and_its_code(
@@ -65,6 +65,16 @@ def test_refusal_is_one_line_on_stderr_and_its_code(
     assert err.startswith("awfproxy: ")
     assert err.count("\n") == 1
     assert said in err
+
+
+def test_without_any_key_gh_aw_would_open_its_ports_and_not_be_ready(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert check.main(["--profile", "gh-aw"], {}) == 69
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "No provider has a key" in err
+    assert "OPENAI_API_KEY" in err
 
 
 def test_empty_key_is_a_configuration_error(

@@ -106,3 +106,18 @@ def test_path_cannot_forge_a_line(ask: Ask) -> None:
     _, out, _ = ask("test", "--provider", "openai", "GET", "/a\nopenai: refused\x1b[0m")
     assert out.count("\n") == 1
     assert "\x1b" not in out
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("TRACE", "405 method_not_allowed"),
+        ("CONNECT", "405 method_not_allowed"),
+        ("get", "501 method_not_implemented"),
+        ("BREW", "501 method_not_implemented"),
+    ],
+)
+def test_method_that_is_not_forwarded_is_refused_as_the_daemon_does(ask: Ask, method: str, said: str) -> None:
+    code, out, _ = ask("test", "--provider", "openai", method, "/v1/models")
+    assert code == 1
+    assert out.startswith(f"openai: refused, {said}: ")

@@ -10,6 +10,8 @@ from awfproxy.agents.place import Place
 from awfproxy.agents.registry import AGENTS
 from awfproxy.commandline import default, variables
 from awfproxy.credentials.injector import HOP_BY_HOP, STRIPPED
+from awfproxy.credentials.sources import read_file
+from awfproxy.given import resolve_all
 from awfproxy.observe.accesslog import Outcome
 from awfproxy.options import OPTIONS, PROVIDER_SETTINGS, Option
 from awfproxy.service.exit import ExitCode
@@ -64,3 +66,57 @@ def test_each_agent_has_its_command_and_all_that_is_set_is_named(agent: Agent) -
     for choice in (Choice("m", websocket=True), Choice("m", github_token=True)):
         for variable in agent.setup(Place(), choice).variables:
             assert re.search(rf"`{variable.name}\b", page("docs/agents.md"))
+
+
+SOURCE = "".join(path.read_text() for path in sorted((ROOT / "awfproxy").rglob("*.py")))
+
+
+@pytest.mark.parametrize("event", sorted(set(re.findall(r'event="(\w+)"', SOURCE))))
+def test_each_event_of_the_log_is_in_its_table(event: str) -> None:
+    log = page("docs/observing.md").split("## The log")[1]
+    assert f"`{event}`" in log.replace("(or\n`…_write_failed`)", "`models_json_write_failed`")
+
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = ["README.md", "CHANGELOG.md", "bench/README.md", *(f"docs/{each.name}" for each in DOCS)]
+
+
+def anchors(text: str) -> set[str]:
+    """Of each heading, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_each_link_within_the_repository_leads_somewhere(name: str) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page(name)):
+        if link.startswith("https://"):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / file if file else ROOT / name
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors(target.read_text()), link
+
+
+EXAMPLES = [
+    (name, example)
+    for name in sorted(PAGES)
+    for example in re.findall(r"```toml\n(.*?)```", page(name), re.DOTALL)
+    if "model_provider" not in example  # codex's own file
+]
+
+
+@pytest.mark.parametrize(("name", "example"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_each_example_of_a_configuration_file_is_taken(name: str, example: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(example)
+    given = resolve_all({"config": str(file)}, {}, read_file)
+    assert given["config"].value == str(file)
+    assert given.rules or any(value.source.startswith(str(file)) for value in given.options.values())
+
+
+def test_each_key_of_a_provider_of_the_files_own_is_in_its_table() -> None:
+    section = page("docs/configuration.md").split("## A provider of the file's own")[1].split("\n## ")[0]
+    names = {setting.name for setting in PROVIDER_SETTINGS} - {"target"} | {"origin", "key-variable", "rules"}
+    table = section.split("| key | |")[1]
+    assert all(f"`{name}`" in table for name in names)

@@ -188,6 +188,7 @@ def test_keys_in_googles_query_are_removed_and_the_rest_stays(provider: Provider
 
 def test_compatible_origin_needs_no_more_than_a_name_and_an_origin() -> None:
     provider = compatible("my-llm")
+    assert provider.written("port") == "port in [providers.my-llm]"
     assert (provider.variable, provider.credential_name) == ("MY_LLM_API_KEY", "my_llm_api_key")
     access = provider.access(Asked(target=OTHER))
     assert sent(access, authorization=CLIENTS) == (b"/x", [(b"Authorization", b"Bearer k")])

@@ -16,6 +16,7 @@ from awfproxy.credentials.sources import (
     read_file_at_once,
 )
 from awfproxy.errors import ConfigError
+from awfproxy.providers.compatible import compatible
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Asked
 
@@ -139,6 +140,11 @@ def test_ways_to_give_a_key_are_named_for_each_provider() -> None:
     other = attrs.evolve(OPENAI, name="anthropic", variable="ANTHROPIC_API_KEY", credential_name="a_key")
     for way in ("ANTHROPIC_API_KEY", "--anthropic-key-file", "AWFPROXY_ANTHROPIC_KEY_FILE", "=a_key:"):
         assert way in how_to_give(other)
+    from_file = how_to_give(compatible("acme"))
+    for way in ("ACME_API_KEY", "key-file in [providers.acme]", "LoadCredential=acme_api_key:"):
+        assert way in from_file
+    assert "--" not in from_file.replace("--config", "")
+    assert "AWFPROXY_" not in from_file
 
 
 @pytest.mark.parametrize("around", ["{}", " {}\r\n", "Bearer {}", "bearer  {} ", "\ttoken {}"])
@@ -159,7 +165,7 @@ def test_repair_mends_nothing_else(canary: str) -> None:
 
 
 def test_unreadable_key_file_names_option_file_and_reason(canary: str) -> None:
-    assert "--key-file /etc/key, cannot be read: No such file or directory" in refusal({}, "/etc/key")
+    assert "/etc/key (--key-file), cannot be read: No such file or directory" in refusal({}, "/etc/key")
     text = refusal({}, "/etc/key", Files({"/etc/key": canary.encode()}, mode=0))
     assert "cannot be read: Permission denied" in text
 
