@@ -219,7 +219,7 @@ def _read_providers(file: _File, tables: object) -> None:
             provider = _own_provider(name, own, place)
             file.providers.append(provider)
         if "rules" in own:
-            file.rules[name] = _rules(own.pop("rules"), place)
+            file.rules[name] = _rules(own.pop("rules"), name, place)
         for key, value in own.items():
             setting = _SETTINGS.get("target" if key == "origin" else key)
             if setting is None:
@@ -250,11 +250,12 @@ def _own_provider(name: str, table: dict[str, Any], place: str) -> Provider:
     return compatible(name, variable)
 
 
-def _rules(lines: object, place: str) -> Rules:
+def _rules(lines: object, name: str, place: str) -> Rules:
+    """What agents are told of their source does not have the file's name in it."""
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise ConfigError(f'{place} rules is not a list of strings. Write rules = ["deny * /v1/files/**"]')
     try:
-        return parse_rules(lines, place)
+        return parse_rules(lines, f"[providers.{name}] in awfproxy's configuration")
     except ValueError as error:
         raise ConfigError(f"{place} rules, {error}") from None
 

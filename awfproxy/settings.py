@@ -17,7 +17,7 @@ from awfproxy.credentials.sources import ModeOf, ReadFile, how_to_give
 from awfproxy.credentials.store import InForce
 from awfproxy.errors import ConfigError
 from awfproxy.given import DEFAULT, AllGiven, Arguments, Given, refuse, resolve_all
-from awfproxy.options import BY_NAME, OPTIONS, PROVIDER_SETTINGS
+from awfproxy.options import BY_NAME, OPTIONS, PROVIDER_SETTINGS, option_of
 from awfproxy.profile import DEFAULT as DEFAULT_PROFILE
 from awfproxy.profile import Profile
 from awfproxy.provider_settings import ProviderSettings, provider_settings
@@ -364,6 +364,13 @@ def _warnings(
     yield from (one.warning for one in given.options.values() if one.warning)
     if given.profile.notices is not None:
         yield from given.profile.notices(environ)
+    for provider in given.providers[len(BUILT_IN) :]:
+        for option in (option_of(provider, setting) for setting in PROVIDER_SETTINGS):
+            if option.variable in environ:
+                yield (
+                    f"The environment variable {option.variable} has no effect: a provider of the file's own "
+                    f"is set in the file alone, in [providers.{provider.name}]."
+                )
     known = {option.variable for option in BY_NAME.values()}
     for variable in environ:
         if variable.startswith("AWFPROXY_") and variable not in known:

@@ -168,6 +168,7 @@ def test_rules_close_paths_and_nothing_of_it_reaches_the_provider(
             refused = daemon.ask("GET", target)
             assert (refused.status, refused.error_code) == (403, "path_denied")
             assert "number 1 decides: deny * /v1/files/**" in refused.json()["error"]["message"]
+            assert str(tmp_path) not in refused.body.decode()
         for target in "/v1/%66iles%2f1", "/v1/./files", "/v1//files", "/v1/x%2e%2e/files":
             refused = daemon.ask("GET", target)
             assert (refused.status, refused.error_code) == (403, "ambiguous_target")

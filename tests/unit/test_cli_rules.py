@@ -40,8 +40,8 @@ def test_rule_that_decides_is_named_with_its_number_and_place(ask: Ask, file: st
     code, out, _ = ask("test", "--config", file, "--provider=openai", "DELETE", "/files/1")
     assert code == 1
     assert out == (
-        f"openai: refused, 403 path_denied, DELETE /v1/files/1. Rules: {file}: [providers.openai]; number 1 "
-        "decides: deny * /v1/files/**\n"
+        "openai: refused, 403 path_denied, DELETE /v1/files/1. Rules: [providers.openai] in awfproxy's "
+        "configuration; number 1 decides: deny * /v1/files/**\n"
     )
 
 

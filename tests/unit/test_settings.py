@@ -721,6 +721,12 @@ def test_tables_of_providers_that_cannot_be_used(environ: dict[str, str], text: 
     assert said in toml_refusal(environ, text)
 
 
+def test_variable_for_a_provider_of_the_files_own_is_a_warning(environ: dict[str, str], canary: str) -> None:
+    made = toml(environ | {"MINE_API_KEY": canary, "AWFPROXY_MINE_PORT": "1"}, OWN)
+    assert [warning for warning in made.warnings if "AWFPROXY_MINE_PORT has no effect" in warning]
+    assert made.providers[1].listen == ("tcp:10005:interface=127.0.0.1",)
+
+
 def test_rules_of_the_file_take_the_place_of_a_default(environ: dict[str, str], canary: str) -> None:
     environ |= {"COPILOT_GITHUB_TOKEN": canary}
     assert settings(environ).providers[1].rules.source == "Copilot's default"
