@@ -22,6 +22,9 @@ from tests.kit.sandbox import AGENT_SOURCE, Relay, Sandbox, Turn
 from tests.kit.squid import Squid, free_port
 from tests.kit.tools import need_sandbox
 
+_NOTHING_ASKED = " NONE_NONE/000 0 - error:transaction-end-before-headers "
+"""What Squid writes of a connection that ended before a request: codex has one now and then."""
+
 _AWFPROXY = "import sys; from awfproxy.cli.main import main; sys.exit(main())"
 
 
@@ -118,7 +121,8 @@ class Client:
         denied = [line for line in self.stack.squid.access_log()[lines:] if f" {AGENT_SOURCE} " in line]
         for seen in (seen for found in requests.values() for seen in found):
             assert not [each for each in self.placeholders if each in seen.head + seen.body]
-        assert all("/403 " in line for line in denied), denied
+        asked = [line for line in denied if _NOTHING_ASKED not in line]
+        assert all("/403 " in line for line in asked), denied
         return Run(turn, requests, denied, self.placeholders)
 
 
