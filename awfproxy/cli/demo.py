@@ -32,7 +32,7 @@ from awfproxy.errors import ConfigError
 from awfproxy.observe.logs import LogWriter
 from awfproxy.options import BY_NAME, CommandLineError
 from awfproxy.providers.openai import PROVIDER as OPENAI
-from awfproxy.service.exit import ExitCode, one_line
+from awfproxy.service.exit import ExitCode, complain
 from awfproxy.service.gate import Gate
 from awfproxy.settings import load
 from awfproxy.wire.target import Origin
@@ -73,16 +73,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
         _run(reactor, line, os.environ if environ is None else environ)
         return 0
     except CommandLineError as error:
-        return _refused(ExitCode.USAGE, str(error))
+        return complain(ExitCode.USAGE, str(error))
     except ConfigError as error:
-        return _refused(ExitCode.CONFIG, str(error))
+        return complain(ExitCode.CONFIG, str(error))
     except CannotListenError:
-        return _refused(ExitCode.OS_ERROR, "The demo's stand-ins cannot listen on 127.0.0.1, on any port.")
-
-
-def _refused(code: ExitCode, sentence: str) -> int:
-    sys.stderr.write(f"awfproxy: {one_line(sentence)}\n")
-    return code
+        return complain(ExitCode.OS_ERROR, "The demo's stand-ins cannot listen on 127.0.0.1, on any port.")
 
 
 def _run(reactor: Any, line: CommandLine, environ: Mapping[str, str]) -> None:

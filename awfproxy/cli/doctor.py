@@ -35,7 +35,7 @@ from awfproxy.options import CommandLineError, Option
 from awfproxy.provider_settings import ProviderSettings, access_of
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
-from awfproxy.service.exit import ExitCode, one_line
+from awfproxy.service.exit import ExitCode, complain
 from awfproxy.settings import Settings, load
 from awfproxy.syntax import path, quoted
 
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
             return 0
         asked = _asked(line, os.environ if environ is None else environ)
     except CommandLineError as error:
-        return _complain(str(error), ExitCode.USAGE)
+        return complain(ExitCode.USAGE, str(error))
     return _show(asked, sys.stdout)
 
 
@@ -141,12 +141,12 @@ def _show(asked: _Asked, out: TextIO) -> int:
     try:
         run(work)
     except Interrupted:
-        return _complain("stopped by a signal before the walk had ended.", 128 + signal.SIGINT)
+        return complain(128 + signal.SIGINT, "stopped by a signal before the walk had ended.")
     except CommandLineError as error:
-        return _complain(str(error), ExitCode.USAGE)
+        return complain(ExitCode.USAGE, str(error))
     except Exception as problem:
         # Only the type: the text of a library's exception is not ours to vouch for.
-        return _complain(f"the walk itself failed: {type(problem).__name__}", ExitCode.INTERNAL)
+        return complain(ExitCode.INTERNAL, f"the walk itself failed: {type(problem).__name__}")
     steps = walks[0].steps
     if json_only:
         out.write(as_json(steps) + "\n")
@@ -301,8 +301,3 @@ def _unknown(name: str, known: Mapping[str, object], what: str) -> str:
     close = get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]}?" if close else f"There are {', '.join(known)}."
     return f"{quoted(name)} is no {what} that is known here. {hint}"
-
-
-def _complain(sentence: str, code: int) -> int:
-    sys.stderr.write(f"awfproxy: {one_line(sentence)}\n")
-    return code

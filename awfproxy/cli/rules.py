@@ -20,7 +20,7 @@ from awfproxy.provider_settings import access_of
 from awfproxy.providers.provider import Provider
 from awfproxy.providers.rules import canonical
 from awfproxy.proxy.admission import admit
-from awfproxy.service.exit import ExitCode, one_line
+from awfproxy.service.exit import ExitCode, complain, one_line
 from awfproxy.syntax import names
 from awfproxy.wire.parser import RequestHeadReader
 from awfproxy.wire.target import Origin, join_base_path
@@ -71,9 +71,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
             sys.stdout.write(f"{provider.name}: {one_line(said)}\n")
         return int(refused)
     except CommandLineError as error:
-        return _refuse(ExitCode.USAGE, str(error))
+        return complain(ExitCode.USAGE, str(error))
     except ConfigError as error:
-        return _refuse(ExitCode.CONFIG, str(error))
+        return complain(ExitCode.CONFIG, str(error))
 
 
 def outcome(
@@ -130,8 +130,3 @@ def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if "=" not in argument and argument not in ("--help", "-h"):
             options += [value for value in (next(rest, None),) if value is not None]
     return words, options
-
-
-def _refuse(code: ExitCode, sentence: str) -> int:
-    sys.stderr.write(f"awfproxy: {one_line(sentence)}\n")
-    return code

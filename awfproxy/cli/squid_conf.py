@@ -14,7 +14,7 @@ from awfproxy.errors import ConfigError
 from awfproxy.given import AllGiven, resolve_all
 from awfproxy.options import CommandLineError, Option
 from awfproxy.provider_settings import access_of, provider_settings
-from awfproxy.service.exit import ExitCode, one_line
+from awfproxy.service.exit import ExitCode, complain
 from awfproxy.squid import included, listen, source, squid_conf
 from awfproxy.syntax import names
 from awfproxy.wire.target import Origin
@@ -101,9 +101,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
         sys.stdout.write(configuration(line, os.environ if environ is None else environ))
         return 0
     except CommandLineError as error:
-        return _refused(ExitCode.USAGE, str(error))
+        return complain(ExitCode.USAGE, str(error))
     except ConfigError as error:
-        return _refused(ExitCode.CONFIG, str(error))
+        return complain(ExitCode.CONFIG, str(error))
 
 
 def configuration(line: CommandLine, environ: Mapping[str, str]) -> str:
@@ -154,8 +154,3 @@ def _values(line: CommandLine, option: Option) -> list[Any]:
         return [option.parse(text) for text in ([found] if isinstance(found, str) else found or ())]
     except ValueError as error:
         raise CommandLineError(f"{option.flag}: {error}") from None
-
-
-def _refused(code: ExitCode, sentence: str) -> int:
-    sys.stderr.write(f"awfproxy: {one_line(sentence)}\n")
-    return code

@@ -1,6 +1,7 @@
 """`Page`: what answers one local path, and what it answers."""
 
 import json
+import time
 from collections.abc import Callable
 
 import attrs
@@ -25,6 +26,11 @@ class Answer:
 
 Page = Callable[[RequestHead], Answer]
 """Called at each request for its path, and answers from memory."""
+
+
+def shown_time(seconds: float | None) -> str | None:
+    """Seconds since the epoch as a page has them, in UTC."""
+    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def json_page(content: Callable[[], tuple[int, object]]) -> Page:

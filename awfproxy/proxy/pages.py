@@ -3,7 +3,6 @@
 /health has the keys of github/gh-aw-firewall's sidecar, which health checks and tests read, and more.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -17,7 +16,7 @@ from awfproxy.observe.part import PagePart
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
 from awfproxy.proxy.metricspage import metrics_page
-from awfproxy.proxy.page import Page, json_page
+from awfproxy.proxy.page import Page, json_page, shown_time
 from awfproxy.proxy.reflect import Place, Reflect
 
 
@@ -79,7 +78,7 @@ class LocalPages:
                 "error": None if health.egress_error is None else health.egress_error.code,
             },
             "tunnels": attrs.asdict(part.pool.stats()),
-            "last_success": _time(health.last_success),
+            "last_success": shown_time(health.last_success),
             "refused_reload": health.refused_reload,
             "requests_seen": part.metrics.requests_seen,
         }
@@ -109,9 +108,5 @@ def _key(health: Health) -> dict[str, object]:
     return {
         "status": health.key_state,
         "message": health.reason() or "",
-        "checked_at": _time(health.checked_at),
+        "checked_at": shown_time(health.checked_at),
     }
-
-
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

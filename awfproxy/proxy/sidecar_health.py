@@ -5,7 +5,6 @@ readiness is in further keys. No further key has a provider's name with a truth 
 the text `"openai":false`.
 """
 
-import time
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -15,6 +14,7 @@ from awfproxy.observe.models import ModelLists
 from awfproxy.observe.part import PagePart
 from awfproxy.providers.provider import Provider
 from awfproxy.providers.sidecar import not_configured
+from awfproxy.proxy.page import shown_time
 
 SERVICE = "awf-api-proxy"
 
@@ -70,7 +70,7 @@ class SidecarHealth:
                 "note": "DIRECT EGRESS: no proxy and no allowlist" if self.egress is None else "",
                 "states": {part.provider.name: part.health.egress_state for part in served},
             },
-            "last_success": {part.provider.name: _time(part.health.last_success) for part in served},
+            "last_success": {part.provider.name: shown_time(part.health.last_success) for part in served},
             "not_honoured": list(self.not_honoured),
         }
 
@@ -104,7 +104,3 @@ def _why(not_ready: dict[str, str]) -> str | None:
 
 def _reason(reason: str | None) -> dict[str, str]:
     return {} if reason is None else {"reason": reason}
-
-
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

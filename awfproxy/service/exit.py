@@ -61,6 +61,12 @@ def refuse(code: ExitCode, sentence: str, stderr: TextIO | None = None) -> NoRet
     raise SystemExit(int(code))
 
 
+def complain(code: int, sentence: str) -> int:
+    """A console verb's end: its sentence on standard error; returns the code."""
+    sys.stderr.write(f"awfproxy: {one_line(sentence)}\n")
+    return code
+
+
 def _write(stream: TextIO | None, sentence: str) -> None:
     if stream is not None:
         try:
