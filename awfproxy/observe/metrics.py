@@ -7,8 +7,6 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Protocol as Interface
 
-import attrs
-
 BOUNDS_MS = (1, 5, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 900000)
 """Upper bounds of the histograms' buckets, in milliseconds; above the last one is a bucket without."""
 
@@ -69,29 +67,29 @@ class Histogram:
         return float(lower) if self.counts[-1] else 0.0
 
 
-@attrs.define(eq=False)
 class Metrics:
     """One provider's counters since the start."""
 
-    requests_seen: int = 0
-    """Exchanges begun, whatever became of them; local pages are not counted."""
-    active_requests: int = 0
-    total_errors: int = 0
-    """Exchanges that ended with an error of ours, or with a 5xx of the provider's."""
-    rule_refusals: int = 0
-    """Exchanges that the path rules did not let through."""
-    request_bytes: int = 0
-    """Octets of content received from clients, in ended exchanges."""
-    response_bytes: int = 0
-    """Octets of content sent to clients, in ended exchanges."""
-    requests: dict[tuple[str, int, str], int] = attrs.field(factory=dict)
-    """Ended exchanges by method, first digit of the status that the client saw (0: none), and outcome."""
-    tunnel_wait: Histogram = attrs.field(factory=Histogram)
-    """From the request's head to a tunnel for it."""
-    time_to_head: Histogram = attrs.field(factory=Histogram)
-    """From the request's head to the response's."""
-    total: Histogram = attrs.field(factory=Histogram)
-    """From the request's head to the exchange's end."""
+    def __init__(self) -> None:
+        self.requests_seen = 0
+        """Exchanges begun, whatever became of them; local pages are not counted."""
+        self.active_requests = 0
+        self.total_errors = 0
+        """Exchanges that ended with an error of ours, or with a 5xx of the provider's."""
+        self.rule_refusals = 0
+        """Exchanges that the path rules did not let through."""
+        self.request_bytes = 0
+        """Octets of content received from clients, in ended exchanges."""
+        self.response_bytes = 0
+        """Octets of content sent to clients, in ended exchanges."""
+        self.requests: dict[tuple[str, int, str], int] = {}
+        """Ended exchanges by method, first digit of the status that the client saw (0: none), and outcome."""
+        self.tunnel_wait = Histogram()
+        """From the request's head to a tunnel for it."""
+        self.time_to_head = Histogram()
+        """From the request's head to the response's."""
+        self.total = Histogram()
+        """From the request's head to the exchange's end."""
 
     def begun(self) -> None:
         self.requests_seen += 1
@@ -126,19 +124,16 @@ def status_class(digit: int) -> str:
     return f"{digit}xx" if digit else "none"
 
 
-@attrs.define(eq=False)
 class ProcessMetrics:
     """What is counted once for the whole process."""
 
-    _seconds: Callable[[], float]
-    """The reactor's."""
-    reloads_ok: int = 0
-    reloads_refused: int = 0
-    """Reloads of which something new was not taken."""
-    started: float = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.started = self._seconds()
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        """`seconds` is the reactor's."""
+        self._seconds = seconds
+        self.reloads_ok = 0
+        self.reloads_refused = 0
+        """Reloads of which something new was not taken."""
+        self.started = seconds()
 
     def reloaded(self, taken: bool) -> None:
         """One reload has ended; `taken`: all that was new is in force."""

@@ -214,7 +214,6 @@ class Channel(Protocol):
                 self.deadline = self.seconds() + self.site.deadlines.head
             return
         head, rest = read
-        self._reader = RequestHeadReader()
         self.deadline = NEVER
         record = self._record(head)
         if self.over_limit:

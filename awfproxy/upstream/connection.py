@@ -288,7 +288,6 @@ class UpstreamConnection(Protocol):
         if read is None:
             return b""
         head, rest = read
-        self._head = ResponseHeadReader()
         sink = self._sink
         assert sink is not None
         if head.interim:

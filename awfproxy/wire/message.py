@@ -4,9 +4,12 @@ Field sections are ordered tuples that keep each name's casing, each value's byt
 the lower-case name is made once, when the head is read.
 """
 
+from collections.abc import Set
+
 import attrs
 
 from awfproxy.errors import InternalError
+
 
 Field = tuple[bytes, bytes, bytes]
 """(lower-case name, name as received, value without surrounding whitespace)."""
@@ -33,12 +36,13 @@ def tokens(fields: Fields, name: bytes) -> list[bytes]:
     return [member for member in members if member]
 
 
+@attrs.frozen(auto_attribs=False)
 class _Head:
     """Looking up fields: a head is asked for a dozen names it mostly does not have."""
 
     __slots__ = ()
     fields: Fields
-    names: frozenset[bytes] | None
+    names: Set[bytes] | None
     """The lower-case names, where the parser has gathered them."""
 
     def values(self, name: bytes) -> list[bytes]:
@@ -63,7 +67,7 @@ class RequestHead(_Head):
     version: bytes
     """b"1.1" or b"1.0"."""
     fields: Fields
-    names: frozenset[bytes] | None = attrs.field(default=None, eq=False, repr=False)
+    names: Set[bytes] | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen
@@ -74,7 +78,7 @@ class ResponseHead(_Head):
     status: int
     reason: bytes
     fields: Fields
-    names: frozenset[bytes] | None = attrs.field(default=None, eq=False, repr=False)
+    names: Set[bytes] | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def interim(self) -> bool:

@@ -2,13 +2,15 @@
 
 Only heads go through llhttp, and one parser reads one head. So it never sees where a message ends, and
 what it cannot be told (a response to HEAD, a body after 204, pipelined requests, upgrades) does not matter.
-Once it has found a head well-formed, the fields are split here, which costs half of a callback for each.
+Once it has found a head well-formed, the fields are split here, and lines that came before are not read
+again: peers repeat most of theirs in every message, and remembering them halves what a head costs.
 What llhttp lets pass and we do not: a start line with extra spaces or another protocol's name, versions
 other than 1.0 and 1.1, unlimited fields.
 """
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 import attrs
 import httptools
@@ -21,13 +23,15 @@ from awfproxy.errors import (
     TargetTooLong,
     VersionNotSupported,
 )
-from awfproxy.wire.message import Fields, RequestHead, ResponseHead
+from awfproxy.wire.message import Field, RequestHead, ResponseHead
 
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+( .*)?", re.DOTALL)
 _VERSIONS = {b"HTTP/1.1": b"1.1", b"HTTP/1.0": b"1.0"}
 _OTHER_VERSION = re.compile(rb"HTTP/[0-9](\.[0-9])?")
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _LINE_BREAK = (b"\r", b"\n")
+_REMEMBERED = 256
+"""Octets of a line above which it is read anew each time, so that what peers send fills no memory."""
 
 
 @attrs.frozen
@@ -56,15 +60,15 @@ class _Sink:
 
 
 class _HeadReader:
-    """Gathers bytes up to a head's end. One object reads one head."""
+    """Gathers bytes up to a head's end, one head after the other."""
 
     __slots__ = ("_fed", "_limits", "_lines", "_parse", "_raw", "_sink", "_start")
 
-    def __init__(self, parse: Callable[[bytes], None], sink: _Sink, limits: Limits) -> None:
-        self._parse = parse
-        self._sink = sink
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._raw = bytearray()
+        self._sink: _Sink | None = None
+        self._parse: Callable[[bytes], None] | None = None
         self._fed = 0
         self._lines = 0
         self._start = 0
@@ -79,11 +83,12 @@ class _HeadReader:
         raw = self._raw
         if not raw and data[:1] not in _LINE_BREAK:
             # The common case, without a copy: the whole head is in the first piece.
-            end = data.find(b"\r\n\r\n")
-            if end >= 0:
-                head = data[: end + 4]
+            end = data.find(b"\r\n\r\n") + 4
+            if end > 3:
+                head = data[:end]
                 self._judge(head, head)
-                return self._whole(head), data[end + 4 :]
+                self._end()
+                return head, data[end:]
         searched = len(raw) - 3
         raw += data
         if self._fed == self._start and not self._at_start_line():
@@ -96,9 +101,11 @@ class _HeadReader:
         if end >= 0:
             head = bytes(raw[self._start : to])
             self._judge(piece, head)
-            return self._whole(head), bytes(raw[to:])
+            self._end()
+            self._raw = bytearray()
+            return head, bytes(raw[to:])
         self._judge(piece, raw)
-        if self._sink.complete:
+        if self._sink is not None and self._sink.complete:
             raise MalformedMessage("the head does not end with an empty line")
         return None
 
@@ -117,6 +124,9 @@ class _HeadReader:
     def _judge(self, piece: bytes, head: bytes | bytearray) -> None:
         """Gives llhttp the next `piece`; `head` is all there is so far."""
         self._lines += piece.count(b"\n")
+        if self._parse is None:
+            self._sink = _Sink()
+            self._parse = self._parser(self._sink)
         try:
             self._parse(piece)
         except httptools.HttpParserUpgrade:
@@ -126,6 +136,9 @@ class _HeadReader:
             raise self._refusal(error, head) from None
         self._check_limits(head)
 
+    def _parser(self, sink: _Sink) -> Callable[[bytes], None]:
+        raise NotImplementedError
+
     def _refusal(self, error: httptools.HttpParserError, head: bytes | bytearray) -> ClientError:
         return MalformedMessage(type(error).__name__)
 
@@ -134,26 +147,37 @@ class _HeadReader:
         if len(head) > self._limits.head or self._lines - 2 > self._limits.fields:
             raise HeadTooLarge()
 
-    def _whole(self, head: bytes) -> bytes:
-        if not self._sink.complete:
+    def _end(self) -> None:
+        """The head is there: ready for the next one."""
+        sink, self._sink, self._parse = self._sink, None, None
+        self._fed = self._lines = self._start = 0
+        if sink is None or not sink.complete:
             raise MalformedMessage("the head ends too early")
-        return head
 
-    def _split(self, head: bytes) -> tuple[bytes, Fields]:
-        """(start line, fields) of a head that llhttp has found well-formed."""
-        start_line, *lines = head[:-4].split(b"\r\n")
-        parts = [line.partition(b":") for line in lines]
-        return start_line, tuple([(name.lower(), name, value.strip(b" \t")) for name, _, value in parts])
+
+@lru_cache(maxsize=512)
+def _known_field(line: bytes) -> Field:
+    """The field in a line of a head that llhttp has found well-formed."""
+    name, _, value = line.partition(b":")
+    return (name.lower(), name, value.strip(b" \t"))
+
+
+_read_field = _known_field.__wrapped__
+
+
+def _fields(lines: list[bytes]) -> tuple[Field, ...]:
+    return tuple(
+        [_known_field(line) if len(line) <= _REMEMBERED else _read_field(line) for line in lines]
+    )
 
 
 class RequestHeadReader(_HeadReader):
-    """Reads one request head (RFC 9112 3)."""
+    """Reads request heads (RFC 9112 3)."""
 
     __slots__ = ()
 
     def __init__(self, limits: Limits = REQUEST_LIMITS) -> None:
-        sink = _Sink()
-        super().__init__(httptools.HttpRequestParser(sink).feed_data, sink, limits)
+        super().__init__(limits)
 
     def feed(self, data: bytes) -> tuple[RequestHead, bytes] | None:
         """(head, bytes after it), or None while incomplete; raises a `ClientError`."""
@@ -161,14 +185,17 @@ class RequestHeadReader(_HeadReader):
         if gathered is None:
             return None
         head, rest = gathered
-        start_line, fields = self._split(head)
-        parts = start_line.split(b" ")
+        lines = head[:-4].split(b"\r\n")
+        parts = lines.pop(0).split(b" ")
         if len(parts) == 3 and parts[2] in _VERSIONS:
-            names = frozenset([lower for lower, _, _ in fields])
-            return RequestHead(parts[0], parts[1], _VERSIONS[parts[2]], fields, names), rest
+            fields = _fields(lines)
+            return RequestHead(parts[0], parts[1], _VERSIONS[parts[2]], fields, {item[0] for item in fields}), rest
         if len(parts) == 2 or (len(parts) == 3 and _OTHER_VERSION.fullmatch(parts[2])):
             raise VersionNotSupported()  # two parts are HTTP/0.9
         raise MalformedMessage("the request line is malformed")
+
+    def _parser(self, sink: _Sink) -> Callable[[bytes], None]:
+        return httptools.HttpRequestParser(sink).feed_data
 
     def _check_limits(self, head: bytes | bytearray) -> None:
         limit = self._limits.target
@@ -186,14 +213,26 @@ class RequestHeadReader(_HeadReader):
         return super()._refusal(error, head)
 
 
+@lru_cache(maxsize=64)
+def _known_status_line(line: bytes) -> tuple[bytes, int, bytes]:
+    """(version, status, reason)."""
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise MalformedMessage("the status line is malformed")
+    version, status, reason = match.groups()
+    return version, int(status), reason or b""
+
+
+_read_status_line = _known_status_line.__wrapped__
+
+
 class ResponseHeadReader(_HeadReader):
-    """Reads one response head, interim or final (RFC 9112 4)."""
+    """Reads response heads, interim and final (RFC 9112 4)."""
 
     __slots__ = ()
 
     def __init__(self, limits: Limits = RESPONSE_LIMITS) -> None:
-        sink = _Sink()
-        super().__init__(httptools.HttpResponseParser(sink).feed_data, sink, limits)
+        super().__init__(limits)
 
     def feed(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
         """(head, bytes after it), or None while incomplete; raises `ClientError`, for the caller to map."""
@@ -201,10 +240,12 @@ class ResponseHeadReader(_HeadReader):
         if gathered is None:
             return None
         head, rest = gathered
-        start_line, fields = self._split(head)
-        match = _STATUS_LINE.fullmatch(start_line)
-        if match is None:
-            raise MalformedMessage("the status line is malformed")
-        version, status, reason = match.groups()
-        names = frozenset([lower for lower, _, _ in fields])
-        return ResponseHead(version, int(status), reason or b"", fields, names), rest
+        lines = head[:-4].split(b"\r\n")
+        start = lines.pop(0)
+        read = _known_status_line if len(start) <= _REMEMBERED else _read_status_line
+        version, status, reason = read(start)
+        fields = _fields(lines)
+        return ResponseHead(version, status, reason, fields, {item[0] for item in fields}), rest
+
+    def _parser(self, sink: _Sink) -> Callable[[bytes], None]:
+        return httptools.HttpResponseParser(sink).feed_data
