@@ -7,6 +7,7 @@ the first piece of content that came with the head.
 
 from collections.abc import Callable
 from enum import Enum
+from typing import Final
 from typing import Protocol as Interface
 
 import attrs
@@ -107,7 +108,9 @@ class _State(Enum):
 
 
 # Looking a member up on its Enum costs as much as a call (Python 3.11), and these are asked for all the time.
-_ACQUIRING, _RELAYING, _DONE = _State
+_ACQUIRING: Final = _State.ACQUIRING
+_RELAYING: Final = _State.RELAYING
+_DONE: Final = _State.DONE
 
 
 class Exchange:

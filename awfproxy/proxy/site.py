@@ -59,8 +59,7 @@ class ProxySite(Site):
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
         if self._drained is not None or len(self._channels) >= self._max_connections + _OVER_LIMIT:
             return None
-        channel = Channel()
-        channel.site = channel.factory = self
+        channel = Channel(self)
         channel.over_limit = len(self._channels) >= self._max_connections
         return channel
 

@@ -6,14 +6,13 @@ to the `ResponseSink` that came with `send`.
 
 import select
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 from typing import Protocol as Interface
 
 from twisted.internet import error
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from awfproxy.errors import (
     AwfError,
@@ -102,11 +101,15 @@ class State(Enum):
 
 
 # Looking a member up on its Enum costs as much as a call (Python 3.11), and these are asked for all the time.
-_CONNECTING, _IDLE, _AWAITING, _RECEIVING, _TUNNEL, _CLOSED = State
+_CONNECTING: Final = State.CONNECTING
+_IDLE: Final = State.IDLE
+_AWAITING: Final = State.AWAITING
+_RECEIVING: Final = State.RECEIVING
+_TUNNEL: Final = State.TUNNEL
+_CLOSED: Final = State.CLOSED
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class UpstreamConnection(Protocol):
+class UpstreamConnection:
     """The protocol inside TLS. Made by the pool, used by one exchange at a time.
 
     `on_end(self)` is called whenever a response is complete or the connection is lost, after the state has
@@ -115,6 +118,9 @@ class UpstreamConnection(Protocol):
 
     def __init__(self, owner: "ConnectionOwner", opened_at: float) -> None:
         self._owner = owner
+        self.factory: Any = None
+        self.transport: Any = None
+        self.connected = 0
         self.opened_at = opened_at
         self.idle_since = opened_at
         self.requests = 0
@@ -231,6 +237,14 @@ class UpstreamConnection(Protocol):
 
     # --- the protocol ----------------------------------------------------------------------------
 
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+        self.connected = 1
+        self.connectionMade()
+
+    def logPrefix(self) -> str:
+        return "awfproxy"
+
     def connectionMade(self) -> None:
         self._state = _IDLE
         self._stream.registerProducer(self, True)
@@ -264,7 +278,7 @@ class UpstreamConnection(Protocol):
     def writeConnectionLost(self) -> None:
         """Our end has been said."""
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure) -> None:
         was, self._state = self._state, _CLOSED
         self.lost = True
         sink, self._sink = self._sink, None
@@ -389,6 +403,10 @@ class UpstreamConnection(Protocol):
 
     def stopProducing(self) -> None:
         """The transport is ending; connectionLost follows."""
+
+
+# As of the channel: see there.
+classImplements(UpstreamConnection, IProtocol, IHalfCloseableProtocol, IPushProducer)
 
 
 def _to_websocket(head: ResponseHead) -> bool:

@@ -3,7 +3,7 @@
 Stricter than the RFC allows where two readers could differ: what is ambiguous is refused, never repaired.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
@@ -38,9 +38,9 @@ class UntilClose:
 
 Framing = NoBody | Length | Chunked | UntilClose
 # One object each, compared by identity: `==` of two attrs values costs four times as much.
-NO_BODY = NoBody()
-CHUNKED = Chunked()
-UNTIL_CLOSE = UntilClose()
+NO_BODY: Final = NoBody()
+CHUNKED: Final = Chunked()
+UNTIL_CLOSE: Final = UntilClose()
 
 
 def request_framing(head: RequestHead) -> Framing:
