@@ -103,7 +103,7 @@ def makeService(options: Options) -> MultiService:
 def _without_openssl(settings: Settings) -> Iterator[None]:
     """Lets Twisted believe that pyOpenSSL is not installed, which it then does without.
 
-    Twisted imports it wherever it is, with cryptography and a second OpenSSL: 13 MB and 35 ms. TLS is the
+    Twisted imports it wherever it is, with cryptography and a second OpenSSL: 13 MB and 40 ms. TLS is the
     standard library's here; only an `ssl:` listener, or one of a plugin, could ask Twisted for it.
     """
     plain = all(is_plain_socket(each) for one in settings.providers for each in one.listen)

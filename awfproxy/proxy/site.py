@@ -23,7 +23,7 @@ class ProxySite(HTTPFactory):
     """What all channels of one listener share. Twisted's own access log stays off: it prints queries.
 
     Not twisted.web's Site, of which our channels would use `resource` alone: sessions, templates and
-    Perspective Broker, which it imports, take 1.9 MB and 20 ms.
+    Perspective Broker, which it imports, take 1.9 MB and 8 ms.
     """
 
     noisy = False
