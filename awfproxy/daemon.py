@@ -27,7 +27,7 @@ from awfproxy.observe.metrics import Metrics, ProcessMetrics
 from awfproxy.observe.models import ModelLists
 from awfproxy.observe.part import PagePart
 from awfproxy.observe.requestevents import RequestEvents
-from awfproxy.provider_settings import ProviderSettings
+from awfproxy.provider_settings import ProviderSettings, is_plain_socket
 from awfproxy.proxy.exchange import Forwarding
 from awfproxy.proxy.pages import LocalPages
 from awfproxy.proxy.resource import ReverseProxyResource
@@ -49,8 +49,6 @@ from awfproxy.settings import Probe, Settings, in_force
 from awfproxy.upstream.pool import Pool
 
 _log = Logger(namespace="awfproxy")
-_PLAIN_SOCKETS = ("tcp", "tcp6", "unix", "systemd")
-"""Kinds of endpoint whose connections get our own transports; any other keeps what it comes with."""
 _AFTER_DRAIN = 2.5
 """Seconds for clients that are still being told, and for the pool."""
 
@@ -298,6 +296,6 @@ def _listener(reactor: Any, hub: Hub, description: str) -> IStreamServerEndpoint
         if kind == "systemd":
             why = "names no inherited socket: LISTEN_FDS and LISTEN_FDNAMES come from a .socket unit. Also: "
         raise ConfigError(f"--listen: {description} {why}unix:/run/awfproxy.sock.") from None
-    return ListeningEndpoint(hub, endpoint) if kind in _PLAIN_SOCKETS or kind.isdigit() else endpoint
+    return ListeningEndpoint(hub, endpoint) if is_plain_socket(description) else endpoint
 
 

@@ -17,6 +17,17 @@ from awfproxy.providers.provider import Access, Asked, Provider
 from awfproxy.providers.rules import NO_RULES, Rules
 from awfproxy.syntax import tcp_endpoint
 
+_PLAIN_SOCKETS = ("tcp", "tcp6", "unix", "systemd")
+
+
+def is_plain_socket(description: str) -> bool:
+    """Whether the endpoint is of a kind whose connections get our own transports, without TLS.
+
+    Any other keeps what it comes with.
+    """
+    kind = description.partition(":")[0]
+    return kind in _PLAIN_SOCKETS or kind.isdigit()
+
 
 @attrs.frozen
 class ProviderSettings:

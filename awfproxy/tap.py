@@ -9,7 +9,8 @@ import os
 import resource as limits
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TextIO
 from uuid import uuid4
@@ -20,10 +21,10 @@ from twisted.python.logfile import LogFile
 
 from awfproxy import commandline
 from awfproxy.credentials.sources import mode_of, read_file, read_file_at_once
-from awfproxy.daemon import make_services
 from awfproxy.errors import ConfigError
 from awfproxy.observe.logs import LogWriter
 from awfproxy.options import CommandLineError
+from awfproxy.provider_settings import is_plain_socket
 from awfproxy.readings import hidden_host
 from awfproxy.service.exit import ExitCode, refuse
 from awfproxy.settings import Settings, load
@@ -79,7 +80,10 @@ def _twistd_stream(runner: Any) -> TextIO | None:
 
 def makeService(options: Options) -> MultiService:
     """What the runner starts and stops."""
-    from twisted.internet import reactor
+    with _without_openssl(options.settings):
+        from twisted.internet import reactor
+
+        from awfproxy.daemon import make_services
 
     # Deadlines follow a clock that nobody sets back; before the first timer is made.
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
@@ -93,6 +97,24 @@ def makeService(options: Options) -> MultiService:
         daemon.log_observer = options.writer.observer(stream)
     _spare_the_collector()
     return daemon
+
+
+@contextmanager
+def _without_openssl(settings: Settings) -> Iterator[None]:
+    """Lets Twisted believe that pyOpenSSL is not installed, which it then does without.
+
+    Twisted imports it wherever it is, with cryptography and a second OpenSSL: 13 MB and 40 ms. TLS is the
+    standard library's here; only an `ssl:` listener, or one of a plugin, could ask Twisted for it.
+    """
+    plain = all(is_plain_socket(each) for one in settings.providers for each in one.listen)
+    if not plain or "OpenSSL" in sys.modules:
+        yield
+        return
+    sys.modules["OpenSSL"] = None  # type: ignore[assignment]  # so the import system is told
+    try:
+        yield
+    finally:
+        del sys.modules["OpenSSL"]
 
 
 def _spare_the_collector() -> None:

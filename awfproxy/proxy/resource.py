@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from awfproxy.proxy.exchange import Exchange, Forwarding
 from awfproxy.proxy.page import Page
 from awfproxy.proxy.request import Request
 from awfproxy.wire.target import path_of
+
+NOT_DONE_YET = 1
+"""As in twisted.web.server, which would take 1.9 MB and 8 ms to import for it."""
 
 
 class ReverseProxyResource(Resource):

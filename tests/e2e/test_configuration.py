@@ -1,15 +1,17 @@
 """Where settings come from, as a running daemon shows it: command line, environment, file; trust; logs."""
 
+import http.client
 import json
+import ssl
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import NAME, options
+from tests.e2e.conftest import NAME, Stack, options
 from tests.kit.certificates import Authority
 from tests.kit.daemon import RUNNERS, Daemon
 from tests.kit.origin import Origin
-from tests.kit.squid import Squid
+from tests.kit.squid import Squid, free_port
 
 
 def test_all_from_the_environment(
@@ -52,6 +54,34 @@ def test_trust_from_the_usual_variables(
     with Daemon(*arguments, env=env) as daemon:
         daemon.ready("/readyz")
         assert daemon.ask("GET", "/v1/models").status == 200
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_listener_with_twisteds_own_tls(
+    runner: str, authority: Authority, own_origin: Origin, squid: Squid, canary: str
+) -> None:
+    """Without such a listener Twisted's TLS is not even imported."""
+    leaf, port = authority.leaf("localhost"), free_port()
+    listen = f"ssl:{port}:privateKey={leaf.key}:certKey={leaf.certificate}:interface=127.0.0.1"
+    arguments = (*options(authority, own_origin, squid), "--listen", listen)
+    with Daemon(*arguments, env={"OPENAI_API_KEY": canary}, runner=runner) as daemon:
+        daemon.wait_for_output("Started: ")
+        context = ssl.create_default_context(cafile=str(authority.file))
+        client = http.client.HTTPSConnection("localhost", port, timeout=10, context=context)
+        client.request("GET", "/v1/over-tls", headers={"Connection": "close"})
+        answer = client.getresponse()
+        assert answer.status == 200
+        assert json.loads(answer.read())["head"].startswith("GET /v1/over-tls ")
+        client.close()
+        assert daemon.terminate() == 143
+
+
+def test_daemon_that_serves_has_one_openssl(stack: Stack) -> None:
+    """The standard library's; the other one would take a fifth of all memory."""
+    assert stack.daemon.ask("GET", "/v1/one-openssl").status == 200
+    maps = Path(f"/proc/{stack.daemon.running.pid}/maps").read_text().splitlines()
+    assert [line for line in maps if "/_ssl." in line], "the standard library's ssl has another name now"
+    assert not [line for line in maps if "/cryptography/" in line]
 
 
 def test_key_file_that_others_can_read_is_a_warning(
