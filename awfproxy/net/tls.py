@@ -81,6 +81,10 @@ class _State(Enum):
     CLOSED = "CLOSED"
 
 
+# Looking a member up on its Enum costs as much as a call (Python 3.11), and these are asked for all the time.
+_HANDSHAKE, _OPEN, _CLOSED = _State
+
+
 @implementer(ITransport)
 class TlsConnection(Protocol):
     """The protocol of a byte stream below, the transport of `inner` above.
@@ -97,7 +101,8 @@ class TlsConnection(Protocol):
     def __init__(self, options: ClientTls, inner: IProtocol) -> None:
         self._options = options
         self._inner = inner
-        self._state = _State.HANDSHAKE
+        self._lower: Any = None
+        self._state = _HANDSHAKE
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = options.context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=options.server_name, session=options.session
@@ -110,27 +115,28 @@ class TlsConnection(Protocol):
     # --- towards the byte stream -----------------------------------------------------------------
 
     def connectionMade(self) -> None:
+        self._lower = self.transport
         self._handshake()
 
     def dataReceived(self, data: bytes) -> None:
         if self._ended:
             return
         self._incoming.write(data)
-        if self._state is _State.OPEN:
+        if self._state is _OPEN:
             self._decrypt()
-        elif self._state is _State.HANDSHAKE:
+        elif self._state is _HANDSHAKE:
             self._handshake()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        was, self._state = self._state, _State.CLOSED
+        was, self._state = self._state, _CLOSED
         self._writable = False
-        if was is _State.OPEN:
+        if was is _OPEN:
             if self._ended:  # what became of the socket after that says nothing of the content
                 reason = Failure(error.ConnectionDone())
             elif reason.check(error.ConnectionDone):
                 reason = Failure(error.ConnectionLost("closed without close_notify"))
             self._inner.connectionLost(reason)
-        elif was is _State.HANDSHAKE and not self.ready.called:
+        elif was is _HANDSHAKE and not self.ready.called:
             self.ready.errback(self._failed or TlsClosed())
 
     def _handshake(self) -> None:
@@ -149,28 +155,37 @@ class TlsConnection(Protocol):
             self._failed = TlsProtocolError("another application protocol was chosen")
             self._lower.loseConnection()
             return
-        self._state = _State.OPEN
+        self._state = _OPEN
         self._writable = True
         self._inner.makeConnection(self)
         self.ready.callback(self._inner)
-        if self._state is _State.OPEN:
+        if self._state is _OPEN:
             self._decrypt()
 
     def _decrypt(self) -> None:
-        """Reads whole records into the shared buffer; stops when nothing is pending, not by an exception."""
-        read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]
-        pending, incoming = self._tls.pending, self._incoming
-        view, filled = self._options.buffer, 0
-        room = len(view) - _RECORD
+        """Delivers what has arrived, in one piece where it fits; ends when nothing is pending, not by an
+        exception.
+
+        Most answers and events are one record, which read as bytes costs 0.3 µs of 1.4 less than by way of
+        the shared buffer. That is for several: seven large ones joined from bytes took 51 µs, not 28.
+        """
+        tls, incoming = self._tls, self._incoming
+        read_into: Callable[[int, memoryview], int] = tls.read  # type: ignore[assignment]
+        data, view, filled = b"", self._options.buffer, 0
+        broken = False
         self._decrypting = True
         try:
-            while incoming.pending or pending():
-                octets = read(_RECORD, view[filled:])
-                if not octets:
-                    self._ended = True
-                    break
+            if incoming.pending:
+                data = tls.read(_RECORD)
+                self._ended = not data
+                if data and (incoming.pending or tls.pending()):
+                    view[: len(data)] = data
+                    data, filled = b"", len(data)
+            while not self._ended and (incoming.pending or tls.pending()):
+                octets = read_into(_RECORD, view[filled:])
+                self._ended = not octets
                 filled += octets
-                if filled > room:
+                if filled > len(view) - _RECORD:
                     self._deliver(bytes(view[:filled]))
                     filled = 0
         except ssl.SSLWantReadError:
@@ -179,19 +194,21 @@ class TlsConnection(Protocol):
             self._ended = True
         except ssl.SSLError:
             self._writable = False
-            if filled:
-                self._deliver(bytes(view[:filled]))
-            self._lower.abortConnection()
-            return
+            broken = True
         finally:
             self._decrypting = False
         if filled:
-            self._deliver(bytes(view[:filled]))
+            data = bytes(view[:filled])
+        if data:
+            self._deliver(data)
+        if broken:
+            self._lower.abortConnection()
+            return
         if self._end_after:
             self._say_end()
         if self._outgoing.pending:
             self._flush()
-        if self._ended and self._state is _State.OPEN:
+        if self._ended and self._state is _OPEN:
             if IHalfCloseableProtocol.providedBy(self._inner):
                 self._inner.readConnectionLost()
             else:
@@ -204,7 +221,7 @@ class TlsConnection(Protocol):
             session = self._tls.session
             if session is not None and session.has_ticket:
                 self._options.session = session
-        if self._state is _State.OPEN:
+        if self._state is _OPEN:
             self._inner.dataReceived(data)
 
     def _flush(self) -> None:
@@ -214,10 +231,6 @@ class TlsConnection(Protocol):
     def _give_up(self) -> None:
         self._failed = TlsClosed("given up")
         self._lower.abortConnection()
-
-    @property
-    def _lower(self) -> Any:
-        return self.transport
 
     def shown(self) -> str:
         """Version and issuer of what was verified, for the operator; the issuer is a peer's text."""

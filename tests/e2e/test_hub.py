@@ -1,14 +1,16 @@
 """The hub's own duties: stale events, failures that stay where they arose, nothing left over."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from select import select
+from typing import Any, ClassVar
 
 import pytest
 from twisted.internet import error
@@ -25,9 +27,11 @@ from tests.kit.sockets import (
     DEADLINE,
     KINDS,
     Peer,
+    Producer,
     Recorder,
     Recorders,
     backlog_full,
+    eventually,
     fill,
     turns,
     watched_by,
@@ -202,6 +206,166 @@ async def test_timers_run_beside_connections_that_are_always_ready(hub: Hub) -> 
     assert "received" in one.events
     one.transport.abortConnection()  # type: ignore[union-attr]
     await other.ends()
+
+
+# --- what is sent while several are served ------------------------------------------------------------
+
+
+class Echo(Recorder):
+    """Answers all that comes, then does `then`."""
+
+    def __init__(self, then: Callable[[Any], object] = lambda transport: None, **more: Any) -> None:
+        super().__init__(**more)
+        self._answered = then
+        self.writes: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        for piece in self.writes or [data]:
+            self.transport.write(piece)  # type: ignore[union-attr]
+        self._answered(self.transport)
+
+
+@asynccontextmanager
+async def batch(hub: Hub, *protocols: Recorder) -> AsyncIterator[list[Peer]]:
+    """The peers of these, which have all sent something that the hub will find at once, in this order."""
+    async with AsyncExitStack() as stack:
+        peers = [(await stack.enter_async_context(wired(hub, each, UNIX)))[1] for each in protocols]
+        await turns()
+        for peer in peers:
+            peer.sock.send(b"x")
+        yield peers
+
+
+async def test_what_one_of_several_writes_leaves_behind_the_others_events(hub: Hub) -> None:
+    seen: list[bool] = []
+
+    def look(*_: object) -> None:
+        seen.append(bool(select([peers[0].sock], [], [], 0)[0]))
+
+    async with batch(hub, Echo(), Recorder(received=look), Recorder(received=look)) as peers:
+        hub.doRead()
+        assert seen == [False, False]
+        assert peers[0].sock.recv(10) == b"x"
+
+
+async def test_what_the_only_one_writes_leaves_at_once(hub: Hub) -> None:
+    seen: list[bytes] = []
+    async with batch(hub, Echo(lambda _: seen.append(peers[0].sock.recv(10)))) as peers:
+        hub.doRead()
+        assert seen == [b"x"]
+
+
+@pytest.mark.parametrize(
+    "sizes", [(5, 5), (5, 100000, 5), (100000, 5), (5, 0, 5), (3, 16384, 16385, 3), (5,) * 500]
+)
+async def test_writes_of_any_size_stay_in_their_order(hub: Hub, sizes: tuple[int, ...]) -> None:
+    content = random.Random(1).randbytes(sum(sizes))
+    echo, at = Echo(), 0
+    for size in sizes:
+        echo.writes.append(content[at : at + size])
+        at += size
+    async with batch(hub, echo, Recorder()) as peers:
+        hub.doRead()
+        assert await peers[0].exactly(len(content)) == content
+        echo.transport.loseConnection()  # type: ignore[union-attr]
+        assert await peers[0].rest() == b""
+
+
+async def test_what_waits_for_the_batch_is_a_copy(hub: Hub) -> None:
+    buffer = bytearray(b"kept")
+
+    def write(protocol: Any, _: bytes) -> None:
+        protocol.transport.write(memoryview(buffer))
+        buffer[:] = b"lost"
+
+    async with batch(hub, Recorder(received=write), Recorder()) as peers:
+        hub.doRead()
+        assert peers[0].sock.recv(10) == b"kept"
+
+
+async def test_more_writers_than_are_sent_at_once_are_all_served(hub: Hub) -> None:
+    async with batch(hub, *(Echo() for _ in range(100))) as peers:
+        hub.doRead()
+        assert [peer.sock.recv(10) for peer in peers] == [b"x"] * 100
+
+
+@pytest.mark.parametrize("end", ["loseConnection", "loseWriteConnection"])
+async def test_an_end_comes_after_what_waits_for_the_batch(hub: Hub, end: str) -> None:
+    echo = Echo(lambda transport: getattr(transport, end)())
+    async with batch(hub, echo, Recorder()) as peers:
+        assert await peers[0].rest() == b"x"
+        if end == "loseConnection":
+            assert await echo.ends() is error.ConnectionDone
+
+
+async def test_the_end_comes_from_outside_of_the_call_that_asks_for_it(hub: Hub) -> None:
+    def end(transport: Any) -> None:
+        transport.loseConnection()
+        echo.note("asked")
+
+    echo = Echo(end)
+    async with batch(hub, echo, Recorder()):
+        await echo.ends()
+        assert echo.events == ["made", "received", "asked", "lost"]
+
+
+async def test_an_aborted_connection_sends_nothing_of_what_waited(hub: Hub) -> None:
+    echo = Echo(lambda transport: transport.abortConnection())
+    async with batch(hub, echo, Recorder()) as peers:
+        assert await echo.ends() is error.ConnectionAborted
+        assert peers[0].sock.recv(10) == b""
+
+
+async def test_a_peer_that_takes_nothing_gets_all_once_it_does_and_the_producer_is_told(hub: Hub) -> None:
+    echo, producer = Echo(), Producer()
+    echo.writes = [b"x" * 10000] * 100
+    async with wired(hub, echo, UNIX) as (transport, peer), wired(hub, Recorder(), UNIX) as (_, other):
+        transport.registerProducer(producer, True)
+        await turns()
+        peer.sock.send(b"x")
+        other.sock.send(b"x")
+        hub.doRead()
+        assert producer.asked == ["pause"]
+        assert await peer.exactly(1000000) == b"x" * 1000000
+        await eventually(lambda: producer.asked == ["pause", "resume"])
+        transport.unregisterProducer()
+
+
+async def test_a_peer_that_has_gone_meanwhile_ends_only_its_own_connection(hub: Hub) -> None:
+    echo = Echo()
+    leave = Recorder(received=lambda *_: peers[0].close())
+    async with batch(hub, echo, leave, Echo()) as peers:
+        hub.doRead()
+        assert await echo.ends() is error.ConnectionLost
+        assert peers[2].sock.recv(10) == b"x"
+
+
+async def test_a_failure_while_sending_what_waited_leaves_the_others_alone(
+    hub: Hub, logged_failures: list[Any]
+) -> None:
+    class Failing:
+        asked: ClassVar[list[str]] = []
+
+        def pauseProducing(self) -> None:
+            self.asked.append("pause")
+
+        def resumeProducing(self) -> None:
+            raise ValueError("inside")
+
+        def stopProducing(self) -> None:
+            self.asked.append("stop")
+
+    failing = Echo(made=lambda protocol: protocol.transport.registerProducer(Failing(), True))
+    failing.writes = [b"x" * 10000] * 10
+    async with batch(hub, failing, Echo()) as peers:
+        for peer in peers:
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        hub.doRead()
+        assert peers[1].sock.recv(10) == b"x"
+        assert await failing.ends() is ValueError
+    assert [each["log_failure"].type for each in logged_failures] == [ValueError]
+    logged_failures.clear()
 
 
 # --- failures ----------------------------------------------------------------------------------------
