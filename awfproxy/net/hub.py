@@ -7,28 +7,28 @@ transports use, so either can stand for the other.
 """
 
 import select
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet import error
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
-_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
-_ENDED = select.EPOLLHUP | select.EPOLLERR
-_ROUNDS = 4
+_IN: Final = int(select.EPOLLIN)
+_OUT: Final = int(select.EPOLLOUT)
+_ENDED: Final = select.EPOLLHUP | select.EPOLLERR
+_ROUNDS: Final = 4
 """Looks per wake-up: what became ready meanwhile is served too, but timers do not wait long."""
-_BATCH = 256
-_SENDS = 16
+_BATCH: Final = 256
+_SENDS: Final = 16
 """Connections that have something to send before it is sent, in the midst of a batch: half a millisecond."""
 
+_log = Logger(namespace="awfproxy.net.hub")
 
-@implementer(IReadDescriptor)
+
 class Hub:
     """Watches descriptors like a reactor does; `callLater` and `seconds` are the reactor's."""
-
-    _log = Logger()
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -125,7 +125,7 @@ class Hub:
                     else:
                         self._serve(selectable, descriptor, event)
                 except BaseException:  # as the reactor does
-                    self._log.failure("a connection failed inside awfproxy")
+                    _log.failure("a connection failed inside awfproxy")
                     self._lose(selectable, Failure())
                 if len(self._unsent) >= _SENDS:
                     self._flush()
@@ -149,14 +149,14 @@ class Hub:
             try:
                 selectable.flush()
             except BaseException:
-                self._log.failure("a connection failed inside awfproxy")
+                _log.failure("a connection failed inside awfproxy")
                 self._lose(selectable, Failure())
 
     def _lose(self, selectable: Any, reason: Failure) -> None:
         try:
             selectable.connectionLost(reason)
         except BaseException:
-            self._log.failure("a connection failed inside awfproxy at its end")
+            _log.failure("a connection failed inside awfproxy at its end")
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor ends: so do all connections."""
@@ -164,3 +164,7 @@ class Hub:
             self._lose(selectable, reason)
         if self._epoll is not None:  # what was begun meanwhile; the reactor has let go of us before
             self._reactor.addReader(self)
+
+
+# Not as a decorator: mypyc makes a class of its own kind, with fast attributes, only of one without.
+classImplements(Hub, IReadDescriptor)

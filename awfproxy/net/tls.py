@@ -14,9 +14,8 @@ from typing import Any
 from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, ITransport
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from awfproxy.errors import (
     ConfigError,
@@ -85,8 +84,7 @@ class _State(Enum):
 _HANDSHAKE, _OPEN, _CLOSED = _State
 
 
-@implementer(ITransport)
-class TlsConnection(Protocol):
+class TlsConnection:
     """The protocol of a byte stream below, the transport of `inner` above.
 
     HANDSHAKE -> OPEN -> CLOSED. `ready` fires with `inner` at OPEN, or errs with a `TlsFailed`; `inner`
@@ -99,6 +97,9 @@ class TlsConnection(Protocol):
     """
 
     def __init__(self, options: ClientTls, inner: IProtocol) -> None:
+        self.factory: Any = None
+        self.transport: Any = None
+        self.connected = 0
         self._options = options
         self._inner = inner
         self._lower: Any = None
@@ -114,9 +115,16 @@ class TlsConnection(Protocol):
 
     # --- towards the byte stream -----------------------------------------------------------------
 
-    def connectionMade(self) -> None:
-        self._lower = self.transport
+    def makeConnection(self, transport: Any) -> None:
+        self._lower = self.transport = transport
+        self.connected = 1
         self._handshake()
+
+    def connectionMade(self) -> None:
+        """Said by `makeConnection`."""
+
+    def logPrefix(self) -> str:
+        return "awfproxy"
 
     def dataReceived(self, data: bytes) -> None:
         if self._ended:
@@ -127,7 +135,7 @@ class TlsConnection(Protocol):
         elif self._state is _HANDSHAKE:
             self._handshake()
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure) -> None:
         was, self._state = self._state, _CLOSED
         self._writable = False
         if was is _OPEN:
@@ -308,6 +316,10 @@ class TlsConnection(Protocol):
 
     def getHost(self) -> IAddress:
         return self._lower.getHost()  # type: ignore[no-any-return]
+
+
+# Not as a decorator: mypyc makes a class of its own kind, with fast attributes, only of one without.
+classImplements(TlsConnection, IProtocol, ITransport)
 
 
 def _failure(problem: ssl.SSLError) -> TlsFailed:

@@ -33,7 +33,7 @@ from twisted.internet.interfaces import (
     IWriteDescriptor,
 )
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 _RECEIVE = 65536
 """Octets read at once. From 128 KiB on, the C library maps and unmaps memory for each read: 15 µs, not 3."""
@@ -61,7 +61,6 @@ def seen_ending(handle: Any) -> int:
     return next((events for _, events in poll.poll(0)), 0)
 
 
-@implementer(ITCPTransport, IConsumer, IPushProducer, IReadDescriptor, IWriteDescriptor)
 class StreamTransport:
     """Open, then (after `loseConnection`, while bytes wait) closing, then closed.
 
@@ -360,6 +359,10 @@ class StreamTransport:
 
 def _never(_: object) -> bool:
     return False
+
+
+# Not as a decorator: mypyc makes a class of its own kind, with fast attributes, only of one without.
+classImplements(StreamTransport, ITCPTransport, IConsumer, IPushProducer, IReadDescriptor, IWriteDescriptor)
 
 
 def _lost(problem: OSError) -> error.ConnectionLost:
