@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find awfproxy twisted -name '*.py' -o -name py.typed) setup.cfg pyproject.toml
+SOURCES := $(shell find awfproxy twisted -name '*.py' -o -name py.typed) setup.py setup.cfg pyproject.toml
 KEYS := (OPENAI|ANTHROPIC|GEMINI|GOOGLE|COPILOT_PROVIDER)_API_KEY|COPILOT_GITHUB_TOKEN
 KEYS := $(KEYS)|AWFPROXY_([A-Z]+_)?KEY_FILE|AWFPROXY_CONFIG|AWFPROXY_PROFILE
 ARGS ?=
@@ -53,19 +53,24 @@ clean: ## remove what the other commands made
 	find awfproxy tests twisted \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
 
 # Not an editable install: Twisted looks for plugins in the folders of sys.path only, and would not find ours.
-# A build/ left over from before would put modules into the wheel that are gone from the sources.
+# One wheel for both, since compiling takes its time. A build/ left over from before would put modules into it
+# that are gone from the sources.
+PIP := $(BIN)/pip --disable-pip-version-check -qq
+
 $(VENV)/.installed: $(SOURCES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo 'installing awfproxy into $(VENV)' >&2
+	@echo 'installing awfproxy into $(VENV): half a minute where its data path can be compiled' >&2
+	@rm -rf build *.egg-info .cache/wheel
+	@$(PIP) wheel --no-deps -w .cache/wheel .
 	@rm -rf build *.egg-info
-	@$(BIN)/pip install -qq --disable-pip-version-check .
-	@rm -rf build *.egg-info
+	@$(PIP) install --force-reinstall --no-deps .cache/wheel/*.whl
+	@$(PIP) install .cache/wheel/*.whl
 	@$(BIN)/twistd --help > /dev/null
+	@ls $(VENV)/lib/python*/site-packages/awfproxy/wire/parser.*.so > /dev/null 2>&1 || \
+	    echo 'awfproxy is plain Python here, and slower: its data path could not be compiled (apt install gcc)' >&2
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo 'installing what the tests import' >&2
-	@rm -rf build *.egg-info
-	@$(BIN)/pip install -qq --disable-pip-version-check '.[test]'
-	@rm -rf build *.egg-info
+	@$(PIP) install "$$(echo .cache/wheel/*.whl)[test]"
 	@touch $@

@@ -99,7 +99,6 @@ class TlsConnection:
     def __init__(self, options: ClientTls, inner: IProtocol) -> None:
         self.factory: Any = None
         self.transport: Any = None
-        self.connected = 0
         self._options = options
         self._inner = inner
         self._lower: Any = None
@@ -117,14 +116,10 @@ class TlsConnection:
 
     def makeConnection(self, transport: Any) -> None:
         self._lower = self.transport = transport
-        self.connected = 1
         self._handshake()
 
     def connectionMade(self) -> None:
         """Said by `makeConnection`."""
-
-    def logPrefix(self) -> str:
-        return "awfproxy"
 
     def dataReceived(self, data: bytes) -> None:
         if self._ended:

@@ -19,7 +19,7 @@ from awfproxy.wire.target import path_of
 _log = Logger(namespace="awfproxy.access")
 _MAX_PATH = 200
 _REMEMBERED = 256
-"""Octets of a target above which its path is made anew each time, so that what clients send fills no memory."""
+"""Octets of a target above which its path is made anew each time: what clients send must not fill memory."""
 _UNSAFE = re.compile(rb"[^\x21-\x7e]")
 
 

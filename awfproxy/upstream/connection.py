@@ -120,7 +120,6 @@ class UpstreamConnection:
         self._owner = owner
         self.factory: Any = None
         self.transport: Any = None
-        self.connected = 0
         self.opened_at = opened_at
         self.idle_since = opened_at
         self.requests = 0
@@ -197,7 +196,7 @@ class UpstreamConnection:
     def end_writing(self) -> None:
         """Tells the origin that nothing more comes; reading goes on."""
         if self._state is not _CLOSED:
-            self._stream.loseWriteConnection()
+            self.transport.loseWriteConnection()
 
     def abort(self) -> None:
         """Ends the connection now; the sink hears nothing more."""
@@ -206,25 +205,25 @@ class UpstreamConnection:
 
     def pause_response(self) -> None:
         """The client takes no more for now."""
-        self._stream.pauseProducing()
+        self.transport.pauseProducing()
 
     def resume_response(self) -> None:
         """It does again."""
         if self._state is not _CLOSED:
-            self._stream.resumeProducing()
+            self.transport.resumeProducing()
 
     # --- for the pool ----------------------------------------------------------------------------
 
     @property
     def reusable(self) -> bool:
-        return self._state is _IDLE and not self._stream.disconnecting
+        return self._state is _IDLE and not self.transport.disconnecting
 
     def still_open(self) -> bool:
         """Asks the kernel whether an end or stray bytes have arrived that the reactor has not read yet."""
         if not self.reusable:
             return False
         poll = select.poll()
-        poll.register(self._stream.getHandle(), select.POLLIN | select.POLLRDHUP)
+        poll.register(self.transport.getHandle(), select.POLLIN | select.POLLRDHUP)
         return not poll.poll(0)
 
     def close(self) -> None:
@@ -233,21 +232,17 @@ class UpstreamConnection:
 
     def abort_lingering(self) -> None:
         """Ends what `close` has begun."""
-        self._stream.abortConnection()
+        self.transport.abortConnection()
 
     # --- the protocol ----------------------------------------------------------------------------
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
-        self.connected = 1
         self.connectionMade()
-
-    def logPrefix(self) -> str:
-        return "awfproxy"
 
     def connectionMade(self) -> None:
         self._state = _IDLE
-        self._stream.registerProducer(self, True)
+        self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
         if self._tunnel is not None:
@@ -273,7 +268,7 @@ class UpstreamConnection:
         if self._tunnel is not None:
             self._tunnel.origin_ended()
         else:
-            self._stream.loseConnection()
+            self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """Our end has been said."""
@@ -353,7 +348,7 @@ class UpstreamConnection:
         self._body = None
         if self._keep and self._uploaded and not rest:
             self._state = _IDLE
-            self._stream.resumeProducing()  # a paused one would hang the next request
+            self.transport.resumeProducing()  # a paused one would hang the next request
             self._owner.connection_ended(self)
         else:
             self._close(abort=not self._uploaded or bool(rest))
@@ -371,19 +366,15 @@ class UpstreamConnection:
             return
         self._state = _CLOSED
         self._tunnel = None
-        self._stream.unregisterProducer()
+        self.transport.unregisterProducer()
         if abort:
-            self._stream.abortConnection()
+            self.transport.abortConnection()
         else:
-            self._stream.loseConnection()
+            self.transport.loseConnection()
         self._owner.connection_ended(self)
 
     def _write(self, data: bytes) -> None:
-        self._stream.write(data)
-
-    @property
-    def _stream(self) -> Any:
-        return self.transport
+        self.transport.write(data)
 
     # --- the producer of what is written to the origin -------------------------------------------
 

@@ -10,7 +10,6 @@ import attrs
 
 from awfproxy.errors import InternalError
 
-
 Field = tuple[bytes, bytes, bytes]
 """(lower-case name, name as received, value without surrounding whitespace)."""
 

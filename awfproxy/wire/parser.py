@@ -189,7 +189,8 @@ class RequestHeadReader(_HeadReader):
         parts = lines.pop(0).split(b" ")
         if len(parts) == 3 and parts[2] in _VERSIONS:
             fields = _fields(lines)
-            return RequestHead(parts[0], parts[1], _VERSIONS[parts[2]], fields, {item[0] for item in fields}), rest
+            names = {item[0] for item in fields}
+            return RequestHead(parts[0], parts[1], _VERSIONS[parts[2]], fields, names), rest
         if len(parts) == 2 or (len(parts) == 3 and _OTHER_VERSION.fullmatch(parts[2])):
             raise VersionNotSupported()  # two parts are HTTP/0.9
         raise MalformedMessage("the request line is malformed")
