@@ -41,28 +41,43 @@ class Outcome(StrEnum):
 _FAILED = frozenset({Outcome.UPSTREAM_FAILED, Outcome.UPSTREAM_TRUNCATED})
 
 
-@attrs.define(eq=False)
 class AccessRecord:
     """What is known of one exchange so far; times are the reactor's seconds."""
 
-    request_id: bytes
-    client: str
-    method: bytes
-    target: bytes
-    started: float
-    request_bytes: int = 0
-    """Octets of content received from the client."""
-    response_bytes: int = 0
-    """Octets of content sent to the client."""
-    status: int = 0
-    """As the client saw it; 0 when it saw none."""
-    acquired: float | None = None
-    head_at: float | None = None
-    reused: bool | None = None
-    provider_request_id: bytes = b""
-    error: type[AwfError] | None = None
-    websocket: bool = False
-    """A handshake that was forwarded, or would have been."""
+    def __init__(
+        self,
+        request_id: bytes,
+        client: str,
+        method: bytes,
+        target: bytes,
+        started: float,
+        request_bytes: int = 0,
+        response_bytes: int = 0,
+        status: int = 0,
+        acquired: float | None = None,
+        head_at: float | None = None,
+        reused: bool | None = None,
+        provider_request_id: bytes = b"",
+        error: type[AwfError] | None = None,
+    ) -> None:
+        self.request_id = request_id
+        self.client = client
+        self.method = method
+        self.target = target
+        self.started = started
+        self.request_bytes = request_bytes
+        """Octets of content received from the client."""
+        self.response_bytes = response_bytes
+        """Octets of content sent to the client."""
+        self.status = status
+        """As the client saw it; 0 when it saw none."""
+        self.acquired = acquired
+        self.head_at = head_at
+        self.reused = reused
+        self.provider_request_id = provider_request_id
+        self.error = error
+        self.websocket = False
+        """A handshake that was forwarded, or would have been."""
 
 
 _WEBSOCKET_ENDS = {
@@ -92,16 +107,23 @@ _NAMES = (
 _TEXT = " ".join(f"{name}=%s" for name in _NAMES)
 
 
-@attrs.frozen
 class AccessLine:
     """The line of an ended exchange. Observers write it in their own form, when they write."""
 
-    provider: str
-    record: AccessRecord
-    outcome: Outcome
-    duration_ms: float
-    upstream_host: str | None = None
-    """Only where lines have it at all."""
+    def __init__(
+        self,
+        provider: str,
+        record: AccessRecord,
+        outcome: Outcome,
+        duration_ms: float,
+        upstream_host: str | None = None,
+    ) -> None:
+        """`upstream_host` is given only where lines have it at all."""
+        self.provider = provider
+        self.record = record
+        self.outcome = outcome
+        self.duration_ms = duration_ms
+        self.upstream_host = upstream_host
 
     def _in_order(self, nothing: str | None) -> tuple[str | int | float | None, ...]:
         record = self.record
