@@ -1,0 +1,13 @@
+"""What is measured: one module per group of cases, each with `run(run)`; `CASES` has them in their order."""
+
+from collections.abc import Callable
+
+from bench.cases import cold, requests, short, start
+from bench.run import Run
+
+CASES: dict[str, Callable[[Run], None]] = {
+    "start": start.run,
+    "requests": requests.run,
+    "cold": cold.run,
+    "short": short.run,
+}
