@@ -1,4 +1,4 @@
-"""Requests by wrk: 1 KB POST, 1 KB answer. Errors are counted, whatever they are."""
+"""Requests by wrk: 1 KB POST, 1 KB answer. Errors are counted, whatever they are; see storm.py for its limit."""
 
 import json
 import subprocess
@@ -9,7 +9,8 @@ from bench.client import FIELDS, LoadFailed
 
 RESPONSES = "/v1/responses"
 COMPLETIONS = "/v1/chat/completions"
-_BODY_BYTES = 1024
+_BEFORE, _AFTER = '{"model": "gpt-5", "messages": [{"role": "user", "content": "', '"}]}'
+BODY = (_BEFORE + "x" * (1024 - len(_BEFORE) - len(_AFTER)) + _AFTER).encode()
 
 # No request or response function: wrk then sends one prepared request and runs no Lua while it measures.
 _SCRIPT = """\
@@ -70,7 +71,5 @@ class Wrk:
         script = self._directory / "post.lua"
         if not script.exists():
             fields = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in FIELDS.items())
-            before, after = '{"model": "gpt-5", "messages": [{"role": "user", "content": "', '"}]}'
-            body = before + "x" * (_BODY_BYTES - len(before) - len(after)) + after
-            script.write_text(_SCRIPT.format(body=body, fields=fields))
+            script.write_text(_SCRIPT.format(body=BODY.decode(), fields=fields))
         return script

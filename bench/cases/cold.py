@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from bench import measure
+from bench import measure, storm
+from bench.client import Way
 from bench.run import Figures, Run
 
 CONNECTIONS = (256, 1024)
@@ -17,7 +18,7 @@ def run(run: Run) -> None:
 def _seen(run: Run, connections: int, name: str) -> Figures:
     with run.fresh(name, run.around.small_port) as peer:
         before = measure.cpu_seconds(peer.pid)
-        seen = run.wrk.run(peer.port, connections, run.size.seconds)
+        seen = storm.run(Way(peer.port), connections, run.size.seconds)
         used = measure.cpu_seconds(peer.pid) - before
     return {
         f"cold requests/s, {connections}": seen.per_second,
