@@ -36,6 +36,7 @@ class Size:
     download: int
     large: int
     """The body that memory must not grow with."""
+    growth_rounds: int
     slow_seconds: float
     messages: float
     """Seconds of WebSocket messages."""
@@ -55,6 +56,7 @@ FULL = Size(
     upload=100 * MIB,
     download=200 * MB,
     large=GB,
+    growth_rounds=2,
     slow_seconds=3.0,
     messages=1.5,
 )
@@ -71,6 +73,7 @@ QUICK = Size(
     upload=100 * MIB,
     download=200 * MB,
     large=256 * MIB,
+    growth_rounds=1,
     slow_seconds=1.0,
     messages=0.5,
 )

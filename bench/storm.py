@@ -16,6 +16,7 @@ from bench.client import LoadFailed, Way
 from bench.wrk import BODY, RESPONSES, Seen
 
 _RECEIVE = 1 << 16
+_PATIENCE = 30.0
 
 
 def run(way: Way, connections: int, seconds: float) -> Seen:
@@ -24,11 +25,20 @@ def run(way: Way, connections: int, seconds: float) -> Seen:
         return _Storm(way.port, request, connections).run(seconds)
 
 
+def exactly(way: Way, connections: int, count: int) -> None:
+    """`count` requests in turns on kept connections. Raises LoadFailed if one of them fails."""
+    request = way.head("POST", RESPONSES, len(BODY)) + BODY
+    seen = _Storm(way.port, request, connections, at_most=count).run(_PATIENCE)
+    if seen.count != count or seen.errors:
+        raise LoadFailed(f"{seen.count} of {count} requests answered, {seen.errors} errors")
+
+
 class _Storm:
-    def __init__(self, port: int, request: bytes, connections: int) -> None:
+    def __init__(self, port: int, request: bytes, connections: int, at_most: int | None = None) -> None:
         self._port = port
         self._request = request
         self._connections = connections
+        self._left = at_most
         self._sockets: dict[int, socket.socket] = {}
         self._since: dict[int, float] = {}
         self._partial: dict[int, bytes] = {}
@@ -41,7 +51,7 @@ class _Storm:
         try:
             for _ in range(self._connections):
                 self._open()
-            while (now := time.perf_counter()) < began + seconds:
+            while (now := time.perf_counter()) < began + seconds and self._since:
                 for descriptor, flags in self._epoll.poll(began + seconds - now):
                     try:
                         self._ready(descriptor, flags)
@@ -76,8 +86,8 @@ class _Storm:
     def _ready(self, descriptor: int, flags: int) -> None:
         sock = self._sockets[descriptor]
         if flags & select.EPOLLOUT and not flags & (select.EPOLLERR | select.EPOLLHUP):
-            sock.sendall(self._request)
             self._epoll.modify(descriptor, select.EPOLLIN)
+            self._next(descriptor)
             return
         data = sock.recv(_RECEIVE)
         if not data:
@@ -95,14 +105,22 @@ class _Storm:
         else:
             self._errors += 1
         self._since[descriptor] = now
-        sock.sendall(self._request)
+        self._next(descriptor)
+
+    def _next(self, descriptor: int) -> None:
+        if self._left == 0:
+            del self._since[descriptor]
+            return
+        if self._left is not None:
+            self._left -= 1
+        self._sockets[descriptor].sendall(self._request)
 
     def _lost(self, descriptor: int) -> None:
         """An error, and then a new connection in its place, as a client would try."""
         self._errors += 1
         self._epoll.unregister(descriptor)
         self._sockets.pop(descriptor).close()
-        self._since.pop(descriptor)
+        self._since.pop(descriptor, None)
         self._partial.pop(descriptor, None)
         self._open()
 
