@@ -52,7 +52,8 @@ def _run(options: argparse.Namespace, size: Size, output: Path, stack: ExitStack
         CASES[name](run)
 
     settings = {"candidates": options.only, "cases": options.cases, "envoy_log": options.envoy_log}
-    report.write(output, report.record(run.rounds, run.faults, found.versions, settings | asdict(size)))
+    settings |= run.settings | asdict(size)
+    report.write(output, report.record(run.rounds, run.faults, found.versions, settings))
     print("  ".join(f"{name} {version}" for name, version in found.versions.items()))
     print(report.table(run.rounds))
     for fault in run.faults:
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", nargs="+", choices=candidates.NAMES, default=list(candidates.NAMES), help="candidates"
     )
-    parser.add_argument("--envoy-log", action="store_true", help="Envoy writes an access log, as awfproxy does")
+    parser.add_argument("--envoy-log", action="store_true", help="let Envoy write an access log, too")
     parser.add_argument("--output", type=Path, help="the JSON file (default: bench/results/local/DATE.json)")
     parser.add_argument("--profile", action="store_true", help="then sample awfproxy with py-spy")
     return parser

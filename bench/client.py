@@ -31,6 +31,14 @@ class Way:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 
+    def connecting(self) -> socket.socket:
+        """Not waited for: it is writable once it is there."""
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.connect_ex(("127.0.0.1", self.port))
+        return sock
+
     def head(self, method: str, path: str, length: int = 0) -> bytes:
         return _head(method, path, length, FIELDS)
 

@@ -1,8 +1,8 @@
 """Envoy configured for awfproxy's job: remove credentials, inject the key, CONNECT by name, verified TLS.
 
 Whatever is a choice is chosen in Envoy's favour: no access log unless one is asked for, no admin page, no
-statistics sinks, no limit that this load would meet, the proxy address set once for each connection and not for
-each request.
+statistics sinks, no limit that this load would meet, the proxy address set once for each connection and not
+for each request.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What awfproxy must reach, and what it aims at: bounds on a ratio to Envoy in the same run, or on a value."""
+"""What awfproxy must reach, and what it aims at: bounds on a ratio to Envoy, or on a value."""
 
 from dataclasses import dataclass
 

@@ -23,6 +23,7 @@ def ratio(rounds: Rounds, candidate: str, name: str) -> float | None:
     """The median of the rounds' ratios: noise that hits a whole round hits both sides of it."""
     if name.endswith(_NO_RATIO) or "errors" in name:
         return None
+    # An added time is a difference, and noise may make it nothing, or less: then a ratio says nothing.
     pairs = zip(rounds[candidate][name], rounds.get(ENVOY, {}).get(name, ()), strict=False)
     ratios = [mine / base for mine, base in pairs if base > 0]
     return statistics.median(ratios) if ratios else None

@@ -24,6 +24,8 @@ class Size:
     """Of each run of wrk."""
     fresh_rounds: int
     """Of cases that start their candidates anew."""
+    cold_seconds: float
+    """Long enough to see what a client waits for that is not accepted at once: 1 s, then 2 more."""
     samples: int
     """Requests one after another, for a latency."""
     paced_seconds: float
@@ -47,6 +49,7 @@ FULL = Size(
     rounds=5,
     seconds=2,
     fresh_rounds=3,
+    cold_seconds=2.5,
     samples=1000,
     paced_seconds=2.0,
     stream_bytes=64 * MB,
@@ -64,6 +67,7 @@ QUICK = Size(
     rounds=1,
     seconds=1,
     fresh_rounds=1,
+    cold_seconds=2.0,
     samples=500,
     paced_seconds=1.0,
     stream_bytes=32 * MB,
@@ -88,6 +92,8 @@ class Run:
     envoy_log: bool = False
     rounds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """Candidate -> name of a figure -> one value per round."""
+    settings: dict[str, object] = field(default_factory=dict)
+    """What a case found out and measured with."""
     faults: list[str] = field(default_factory=list)
     """What went wrong, in words; a case that fails gives no figures for that round to anyone."""
 

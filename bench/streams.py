@@ -12,6 +12,7 @@ from bench.events import MARK
 
 _PATIENCE = 60.0
 _RECEIVE = 1 << 18
+_TAIL = 32
 _END = b"\r\n0\r\n\r\n"
 
 
@@ -58,7 +59,10 @@ class Streams:
                 ready = self._epoll.poll(_PATIENCE)
                 if not ready:
                     break  # what has not come by now is lost
-                for descriptor, _ in ready:
+                for descriptor, flags in ready:
+                    if flags == select.EPOLLOUT:
+                        self._ask(descriptor)
+                        continue
                     before = self._heard[descriptor]
                     ended = self._read(descriptor)
                     if not before and self._heard[descriptor]:
@@ -77,12 +81,15 @@ class Streams:
         return Seen(received, lost, time.perf_counter() - began)
 
     def _open(self) -> None:
-        sock = self._way.connect()
-        sock.sendall(self._request)
-        descriptor = sock.fileno()
-        self._sockets[descriptor] = sock
-        self._heard[descriptor] = 0
-        self._epoll.register(sock, select.EPOLLIN)
+        """All at once: one that waits for the candidate's accept must not keep the others waiting."""
+        sock = self._way.connecting()
+        self._sockets[sock.fileno()] = sock
+        self._heard[sock.fileno()] = 0
+        self._epoll.register(sock, select.EPOLLOUT)
+
+    def _ask(self, descriptor: int) -> None:
+        self._sockets[descriptor].sendall(self._request)
+        self._epoll.modify(descriptor, select.EPOLLIN)
 
     def _read(self, descriptor: int) -> bool:
         """Whether the stream is at its end: in order, or broken off."""
@@ -91,12 +98,11 @@ class Streams:
             got = self._sockets[descriptor].recv_into(buffer)
         except OSError:
             got = 0
-        if descriptor not in self._tails:
+        if got and descriptor not in self._tails:
             require(buffer.startswith(b"HTTP/1.1 200 "), "stream refused", buffer[:got])
         self._heard[descriptor] += buffer.count(MARK, 0, got)
-        tail = self._tails[descriptor] = (self._tails.get(descriptor, b"") + buffer[max(0, got - 32) : got])[
-            -32:
-        ]
+        tail = (self._tails.get(descriptor, b"") + buffer[max(0, got - _TAIL) : got])[-_TAIL:]
+        self._tails[descriptor] = tail
         if got and not (self._heard[descriptor] >= self._events and tail.endswith(_END)):
             return False
         if got and b"[DONE]" not in tail:

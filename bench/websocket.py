@@ -14,7 +14,7 @@ _RECEIVE = 1 << 18
 
 
 def messages(way: Way, connections: int, in_flight: int, size: int, seconds: float) -> tuple[int, float]:
-    """How many were answered, and in how many seconds. Raises LoadFailed if any is lost or an answer is not one."""
+    """How many were answered, and in how many seconds. Raises LoadFailed if any is lost or wrong."""
     sockets = [_open(way, size) for _ in range(connections)]
     try:
         return _exchange(sockets, in_flight, size, seconds)
@@ -43,31 +43,30 @@ def _exchange(
 ) -> tuple[int, float]:
     frame, answer = client_frame(size), server_frame(size)
     batches = [frame * count for count in range(in_flight + 1)]
-    pending = {sock.fileno(): in_flight * len(answer) for sock in sockets}
-    partial = dict.fromkeys(pending, 0)
     by_descriptor = {sock.fileno(): sock for sock in sockets}
+    partial = dict.fromkeys(by_descriptor, 0)
     buffer = bytearray(_RECEIVE)
-    first = answer[:2]
-    answered = 0
+    sent = answered = 0
     with select.epoll() as epoll:
         for sock in sockets:
             epoll.register(sock, select.EPOLLIN)
         began = time.perf_counter()
         for sock in sockets:
             sock.sendall(batches[in_flight])
-        while any(pending.values()) if (over := time.perf_counter() - began >= seconds) else True:
+            sent += in_flight
+        while answered < sent:
+            over = time.perf_counter() - began >= seconds
             ready = epoll.poll(_PATIENCE)
             if not ready:
-                raise LoadFailed(f"answers missing after {answered} messages")
+                raise LoadFailed(f"{sent - answered} of {sent} answers missing")
             for descriptor, _ in ready:
-                sock = by_descriptor[descriptor]
-                got = sock.recv_into(buffer)
-                if not got or (not partial[descriptor] and not buffer.startswith(first[:got])):
-                    raise LoadFailed(f"not an answer, after {answered} messages: {bytes(buffer[: min(got, 80)])!r}")
-                whole, partial[descriptor] = divmod(partial[descriptor] + got, len(answer))
-                pending[descriptor] -= got
+                got = by_descriptor[descriptor].recv_into(buffer)
+                begun = partial[descriptor]
+                right = begun or buffer.startswith(answer[: min(got, 2)])
+                require(bool(got and right), f"not an answer, after {answered}", buffer[:got])
+                whole, partial[descriptor] = divmod(begun + got, len(answer))
                 answered += whole
                 if whole and not over:
-                    pending[descriptor] += whole * len(answer)
-                    sock.sendall(batches[whole])
+                    by_descriptor[descriptor].sendall(batches[whole])
+                    sent += whole
         return answered, time.perf_counter() - began

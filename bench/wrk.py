@@ -1,4 +1,4 @@
-"""Requests by wrk: 1 KB POST, 1 KB answer. Errors are counted, whatever they are; see storm.py for its limit."""
+"""Requests by wrk: 1 KB POST, 1 KB answer. Errors are counted; storm.py says what wrk does not."""
 
 import json
 import subprocess

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench.cases import cold, requests, short, sse, start, streams, transfer, tunnels, websocket
+from bench.cases import cold, latency, requests, short, sse, start, streams, transfer, tunnels, websocket
 from bench.run import Run
 
 CASES: dict[str, Callable[[Run], None]] = {
@@ -10,6 +10,7 @@ CASES: dict[str, Callable[[Run], None]] = {
     "requests": requests.run,
     "cold": cold.run,
     "short": short.run,
+    "latency": latency.run,
     "sse": sse.run,
     "streams": streams.run,
     "transfer": transfer.run,

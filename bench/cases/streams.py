@@ -1,5 +1,7 @@
 """1,000 slow streams at once: what each costs while all of them are open."""
 
+from functools import partial
+
 from bench import measure
 from bench.client import LoadFailed, Way
 from bench.events import SMALL
@@ -19,15 +21,16 @@ def _seen(run: Run, name: str) -> Figures:
     with run.fresh(name, run.around.large_port) as peer:
         idle = measure.rss(peer.pid)
         streams = Streams(Way(peer.port), COUNT, run.size.slow_events, SMALL, run.size.slow_interval)
-        marks: list[tuple[float, int, int]] = []
+        marks: dict[str, tuple[float, int, int]] = {}
 
-        def mark() -> None:
-            marks.append((measure.cpu_seconds(peer.pid), streams.received, measure.rss(peer.pid)))
+        def mark(moment: str) -> None:
+            marks[moment] = measure.cpu_seconds(peer.pid), streams.received, measure.rss(peer.pid)
 
-        seen = streams.run(all_open=mark, first_end=mark)
-    if len(marks) < 2 or marks[1][1] <= marks[0][1]:
+        seen = streams.run(partial(mark, "all open"), partial(mark, "first end"))
+    if list(marks) != ["all open", "first end"]:
         raise LoadFailed(f"never all open at once: {seen}")
-    (cpu_before, events_before, _), (cpu_after, events_after, held) = marks
+    cpu_before, events_before, _ = marks["all open"]
+    cpu_after, events_after, held = marks["first end"]
     return {
         "1,000 streams CPU us/event": (cpu_after - cpu_before) / (events_after - events_before) * 1e6,
         "1,000 streams kB each": (held - idle) / COUNT / 1e3,

@@ -1,4 +1,4 @@
-"""`python -m bench.origin PORT DIRECTORY`: leaf.pem, leaf.key and key (the one that is accepted) are in DIRECTORY."""
+"""`python -m bench.origin PORT DIRECTORY`: in DIRECTORY are leaf.pem, leaf.key, and key, the one to accept."""
 
 import ssl
 import sys

@@ -21,7 +21,7 @@ def head(status: bytes, kind: bytes, length: int) -> bytes:
 
 
 class FastEvents:
-    """As many as the socket takes: one record per event, as a model sends them, batches of records per send."""
+    """As many as the socket takes: one record per event, as models send them; many records per send."""
 
     def __init__(self, link: Link, done: Callable[[], None], count: int, size: int) -> None:
         self._link, self._done, self._left = link, done, count
@@ -100,7 +100,7 @@ class Download:
 
 
 class Sink:
-    """Counts an upload, and says how much there was. `slow`: a sip at a time, so that what is before it fills."""
+    """Counts an upload, and says how much there was. `slow`: a sip at a time, so that all before it fills."""
 
     def __init__(self, link: Link, done: Callable[[], None], length: int, *, slow: bool) -> None:
         self._link, self._done, self._length, self._left = link, done, length, length
