@@ -45,7 +45,7 @@ def first_events(way: Way, count: int) -> list[float]:
 
 
 def paced(way: Way, connections: int, rate: float, seconds: float) -> list[float]:
-    """`rate` requests a second over kept connections; each counts from when it was due, not from when it went.
+    """`rate` requests a second over kept connections, each counted from when it was due.
 
     So one slow answer shows in all requests that it delayed.
     """

@@ -17,13 +17,15 @@ _Measure = Callable[[Way], list[float]]
 
 def run(run: Run) -> None:
     size = run.size
-    with run.all(run.around.small_port) as peers:
+    small = run.around.small_port
+    single = partial(latency.one_by_one, count=size.samples)
+    with run.all(small) as peers:
         for number in range(size.rounds):
-            _added(run, number, "", peers, run.around.small_port, partial(latency.one_by_one, count=size.samples))
+            _added(run, number, "", peers, small, single)
         rate = _half_load(run, peers)
         half = partial(latency.paced, connections=CONNECTIONS, rate=rate, seconds=size.paced_seconds)
         for number in range(size.rounds):
-            _added(run, number, "half load ", peers, run.around.small_port, half)
+            _added(run, number, "half load ", peers, small, half)
     with run.all(run.around.large_port) as peers:
         first = partial(latency.first_events, count=size.samples // 2)
         for number in range(size.rounds):
@@ -31,7 +33,7 @@ def run(run: Run) -> None:
 
 
 def _half_load(run: Run, peers: dict[str, Peer]) -> float:
-    """Half of what the first candidate, Envoy unless it is left out, serves at most on as many connections."""
+    """Half of what the first candidate, as a rule Envoy, serves at most on as many connections."""
     seen = run.wrk.run(peers[run.names[0]].port, CONNECTIONS, max(2, run.size.seconds))
     rate = seen.per_second / 2
     run.settings["half load requests/s"] = round(rate)

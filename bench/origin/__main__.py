@@ -1,4 +1,4 @@
-"""`python -m bench.origin PORT DIRECTORY`: in DIRECTORY are leaf.pem, leaf.key, and key, the one to accept."""
+"""`python -m bench.origin PORT DIRECTORY`: DIRECTORY has leaf.pem, leaf.key and key, the one to accept."""
 
 import ssl
 import sys
