@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench import candidates, environment, processes, report, sampling
-from bench.cases import CASES
+from bench.cases import CASES, NOT_QUICK
 from bench.client import LoadFailed
 from bench.run import FULL, QUICK, Run, Size, say
 from bench.surroundings import Surroundings
@@ -45,17 +45,21 @@ def _run(options: argparse.Namespace, size: Size, output: Path, stack: ExitStack
     around = Surroundings(found, directory)
     say("starting Squid and the origins")
     around.start(stack)
+    cases = options.cases or [name for name in CASES if not (options.quick and name in NOT_QUICK)]
     run = Run(around, size, options.only, envoy_log=options.envoy_log)
     began = time.monotonic()
-    for name in options.cases:
+    for name in cases:
         say(f"{name} ({time.monotonic() - began:.0f} s so far)")
         CASES[name](run)
 
-    settings = {"candidates": options.only, "cases": options.cases, "envoy_log": options.envoy_log}
+    settings = {"candidates": options.only, "cases": cases, "envoy_log": options.envoy_log}
     settings |= run.settings | asdict(size)
-    report.write(output, report.record(run.rounds, run.faults, found.versions, settings))
+    record = report.record(run.rounds, run.faults, run.absences, found.versions, settings)
+    report.write(output, record)
     print("  ".join(f"{name} {version}" for name, version in found.versions.items()))
     print(report.table(run.rounds))
+    for name, why in run.absences.items():
+        print(f"\n{name}: not measured: {why}")
     for fault in run.faults:
         print(f"\nFAILED: {fault}")
     print(f"\n{time.monotonic() - began:.0f} s; written to {output}")
@@ -84,7 +88,7 @@ def _profile(run: Run, output: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Compare awfproxy with Envoy.")
     parser.add_argument("--quick", action="store_true", help="under a minute: one round, smaller bodies")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="groups of cases")
+    parser.add_argument("--cases", nargs="+", choices=CASES, help="groups of cases (default: all)")
     parser.add_argument("--rounds", type=int, help="rounds of the cases that are cheap to repeat")
     parser.add_argument("--seconds", type=int, help="seconds for each run of wrk")
     parser.add_argument(

@@ -12,6 +12,7 @@ from bench.surroundings import HOST, Surroundings
 
 ENVOY, AWFPROXY = "envoy", "awfproxy"
 NAMES = (ENVOY, AWFPROXY)
+PLACEHOLDERS = {"Authorization": "Bearer x", "X-Api-Key": "x", "Content-Type": "application/json"}
 
 
 def start(
@@ -45,7 +46,7 @@ def _awfproxy(around: Surroundings, origin_port: int) -> AbstractContextManager[
 
 
 def answers(port: int) -> bool:
-    return answered(port, lambda connection: connection.request("GET", "/v1/models", headers=_PLACEHOLDERS))
+    return answered(port, lambda connection: connection.request("GET", "/v1/models", headers=PLACEHOLDERS))
 
 
 def answered(port: int, ask: Callable[[http.client.HTTPConnection], None]) -> bool:
@@ -58,5 +59,3 @@ def answered(port: int, ask: Callable[[http.client.HTTPConnection], None]) -> bo
     finally:
         connection.close()
 
-
-_PLACEHOLDERS = {"Authorization": "Bearer x", "X-Api-Key": "x"}

@@ -77,7 +77,11 @@ def _line(rounds: Rounds, columns: Sequence[str], name: str) -> str:
 
 
 def record(
-    rounds: Rounds, faults: Sequence[str], versions: Mapping[str, str], settings: Mapping[str, Any]
+    rounds: Rounds,
+    faults: Sequence[str],
+    absences: Mapping[str, str],
+    versions: Mapping[str, str],
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     goals = {name: reached(rounds, name) for name in GOALS}
     return {
@@ -85,6 +89,7 @@ def record(
         "machine": {"cpus": os.cpu_count(), "load_after": os.getloadavg()[0]},
         "settings": dict(settings),
         "faults": list(faults),
+        "absent": dict(absences),
         "medians": {
             candidate: {name: round(_median(rounds, candidate, name), 4) for name in figures}
             for candidate, figures in rounds.items()

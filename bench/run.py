@@ -1,7 +1,7 @@
 """One run of the benchmark: its size, its candidates, and the figures and faults it gathers."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -94,6 +94,8 @@ class Run:
     """Candidate -> name of a figure -> one value per round."""
     settings: dict[str, object] = field(default_factory=dict)
     """What a case found out and measured with."""
+    absences: dict[str, str] = field(default_factory=dict)
+    """Who could not take part, and why."""
     faults: list[str] = field(default_factory=list)
     """What went wrong, in words; a case that fails gives no figures for that round to anyone."""
 
@@ -118,22 +120,33 @@ class Run:
         with ExitStack() as stack:
             yield {name: stack.enter_context(self.fresh(name, origin_port)) for name in self.names}
 
-    def turn(self, number: int, case: str, measure: Callable[[str], Figures]) -> None:
+    def turn(
+        self,
+        number: int,
+        case: str,
+        measure: Callable[[str], Figures],
+        names: Sequence[str] = (),
+    ) -> None:
         """One round of a case: each candidate once, in an order that rotates with `number`."""
-        by = number % len(self.names)
+        names = list(names) or self.names
+        by = number % len(names)
         seen: dict[str, Figures] = {}
-        for name in self.names[by:] + self.names[:by]:
+        for name in names[by:] + names[:by]:
             try:
                 seen[name] = measure(name)
             except (LoadFailed, NotStarted, OSError) as error:
                 self.fault(f"{name}, {case}: {error}")
-        if len(seen) == len(self.names):
-            for name in self.names:
+        if len(seen) == len(names):
+            for name in names:
                 self.note(name, seen[name])
 
     def note(self, name: str, figures: Figures) -> None:
         for figure, value in figures.items():
             self.rounds.setdefault(name, {}).setdefault(figure, []).append(value)
+
+    def absent(self, name: str, why: str) -> None:
+        self.absences[name] = why
+        say(f"without {name}: {why}")
 
     def fault(self, what: str) -> None:
         self.faults.append(what)

@@ -2,8 +2,23 @@
 
 from collections.abc import Callable
 
-from bench.cases import cold, latency, requests, short, sse, start, streams, transfer, tunnels, websocket
+from bench.cases import (
+    cold,
+    latency,
+    litellm,
+    requests,
+    short,
+    sse,
+    start,
+    streams,
+    transfer,
+    tunnels,
+    websocket,
+)
 from bench.run import Run
+
+NOT_QUICK = ("litellm",)
+"""Too slow to install and to start for a quick look."""
 
 CASES: dict[str, Callable[[Run], None]] = {
     "start": start.run,
@@ -16,4 +31,5 @@ CASES: dict[str, Callable[[Run], None]] = {
     "transfer": transfer.run,
     "websocket": websocket.run,
     "tunnels": tunnels.run,
+    "litellm": litellm.run,
 }
