@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -63,6 +64,10 @@ def _run(options: argparse.Namespace, size: Size, output: Path, stack: ExitStack
     for fault in run.faults:
         print(f"\nFAILED: {fault}")
     print(f"\n{time.monotonic() - began:.0f} s; written to {output}")
+    if options.pictures:
+        drawing = [found.python, "-m", "bench.pictures", str(output), str(options.pictures)]
+        subprocess.run(drawing, cwd=environment.REPOSITORY, check=True, timeout=120)
+        print(f"pictures in {options.pictures}")
     if options.profile:
         _profile(run, output)
     return 1 if run.faults else 0
@@ -87,7 +92,7 @@ def _profile(run: Run, output: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Compare awfproxy with Envoy.")
-    parser.add_argument("--quick", action="store_true", help="under a minute: one round, smaller bodies")
+    parser.add_argument("--quick", action="store_true", help="a minute: one round, smaller bodies")
     parser.add_argument("--cases", nargs="+", choices=CASES, help="groups of cases (default: all)")
     parser.add_argument("--rounds", type=int, help="rounds of the cases that are cheap to repeat")
     parser.add_argument("--seconds", type=int, help="seconds for each run of wrk")
@@ -95,9 +100,14 @@ def _parser() -> argparse.ArgumentParser:
         "--only", nargs="+", choices=candidates.NAMES, default=list(candidates.NAMES), help="candidates"
     )
     parser.add_argument("--envoy-log", action="store_true", help="let Envoy write an access log, too")
-    parser.add_argument("--output", type=Path, help="the JSON file (default: bench/results/local/DATE.json)")
+    parser.add_argument("--output", type=_absolute, help="the JSON (default: bench/results/local/DATE.json)")
+    parser.add_argument("--pictures", type=_absolute, help="a directory for pictures of the result")
     parser.add_argument("--profile", action="store_true", help="then sample awfproxy with py-spy")
     return parser
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).absolute()
 
 
 def _stop(number: int, _frame: object) -> None:

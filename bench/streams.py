@@ -11,6 +11,8 @@ from bench.client import LoadFailed, Way, require
 from bench.events import MARK
 
 _PATIENCE = 60.0
+_OPENING = 32
+"""Without an event yet: what a storm of new connections costs is another case."""
 _RECEIVE = 1 << 18
 _TAIL = 32
 _END = b"\r\n0\r\n\r\n"
@@ -52,9 +54,10 @@ class Streams:
         """`all_open`: each stream has had an event; `first_end`: one has had all of its own."""
         began = time.perf_counter()
         try:
-            for _ in range(self._count):
+            unopened, waiting = self._count, self._count
+            for _ in range(min(_OPENING, self._count)):
                 self._open()
-            waiting = self._count
+                unopened -= 1
             while self._sockets:
                 ready = self._epoll.poll(_PATIENCE)
                 if not ready:
@@ -67,6 +70,9 @@ class Streams:
                     ended = self._read(descriptor)
                     if not before and self._heard[descriptor]:
                         waiting -= 1
+                        if unopened:
+                            self._open()
+                            unopened -= 1
                         if not waiting and all_open is not None:
                             all_open()
                     if ended and first_end is not None:
@@ -81,7 +87,6 @@ class Streams:
         return Seen(received, lost, time.perf_counter() - began)
 
     def _open(self) -> None:
-        """All at once: one that waits for the candidate's accept must not keep the others waiting."""
         sock = self._way.connecting()
         self._sockets[sock.fileno()] = sock
         self._heard[sock.fileno()] = 0
