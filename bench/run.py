@@ -68,18 +68,18 @@ QUICK = Size(
     seconds=1,
     fresh_rounds=1,
     cold_seconds=2.0,
-    samples=300,
-    paced_seconds=1.0,
+    samples=200,
+    paced_seconds=0.7,
     stream_bytes=32 * MB,
     bulk_bytes=200 * MB,
-    slow_events=8,
+    slow_events=7,
     slow_interval=0.4,
     upload=100 * MIB,
     download=200 * MB,
     large=256 * MIB,
     growth_rounds=1,
     slow_seconds=0.7,
-    messages=0.5,
+    messages=0.35,
 )
 
 
