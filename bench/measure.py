@@ -1,10 +1,9 @@
-"""CPU time and memory of a process and its children, from /proc (Linux)."""
+"""CPU time and memory of a process and its children (Linux)."""
 
-import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
-_TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
 
 
@@ -19,13 +18,8 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time used so far, in steps of a clock tick (10 ms as a rule)."""
-    total = 0
-    for each in family(pid):
-        # The second field is the command in brackets and may hold spaces: count from its end.
-        fields = (_PROC / str(each) / "stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total * _TICK
+    """User and system time used so far by all threads, ended ones included, to the nanosecond."""
+    return sum(time.clock_gettime_ns(_cpu_clock(each)) for each in family(pid)) / 1e9
 
 
 def rss(pid: int) -> int:
@@ -41,6 +35,11 @@ def peak_rss(pid: int) -> int:
 def forget_peak(pid: int) -> None:
     for each in family(pid):
         (_PROC / str(each) / "clear_refs").write_text("5")
+
+
+def _cpu_clock(pid: int) -> int:
+    """What clock_getcpuclockid(3) gives, which Python has not: the scheduler's own count of a process."""
+    return (~pid << 3) | 2
 
 
 def _status(pid: int, name: str) -> int:

@@ -7,88 +7,99 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cases import Figures
+from bench.candidates import AWFPROXY, ENVOY
+from bench.goals import GOALS
 
-BASELINE = "envoy"
+_WIDTH = 32
 
-# Name of a figure -> (what is compared: "ratio" to Envoy or the "value" itself, "min" or "max", bound).
-GOALS = {
-    "requests/s, 16": ("ratio", "min", 0.8),
-    "idle MB": ("value", "max", 60.0),
-    "200 streams MB": ("value", "max", 100.0),
-    "download peak MB": ("value", "max", 100.0),
-    "upload peak MB": ("value", "max", 100.0),
-}
-
-# Near zero on both sides: a ratio would say nothing.
-NO_RATIO = "growth MB"
+# Near zero on both sides, or a count of what should not be: a ratio would say nothing.
+_NO_RATIO = ("growth MB", "lost", "tunnels")
 
 # candidate -> name of a figure -> one value per round
 Rounds = Mapping[str, Mapping[str, Sequence[float]]]
 
 
-def gather(into: dict[str, dict[str, list[float]]], candidate: str, figures: Figures) -> None:
-    for name, value in figures.items():
-        into.setdefault(candidate, {}).setdefault(name, []).append(value)
-
-
 def ratio(rounds: Rounds, candidate: str, name: str) -> float | None:
     """The median of the rounds' ratios: noise that hits a whole round hits both sides of it."""
-    if name.endswith(NO_RATIO):
+    if name.endswith(_NO_RATIO) or "errors" in name:
         return None
-    pairs = zip(rounds[candidate][name], rounds.get(BASELINE, {}).get(name, ()), strict=False)
-    ratios = [mine / base for mine, base in pairs if base]
+    # An added time is a difference, and noise may make it nothing, or less: then a ratio says nothing.
+    pairs = zip(rounds[candidate][name], rounds.get(ENVOY, {}).get(name, ()), strict=False)
+    ratios = [mine / base for mine, base in pairs if base > 0]
     return statistics.median(ratios) if ratios else None
 
 
-def met(rounds: Rounds, candidate: str, name: str) -> bool | None:
-    if name not in GOALS or candidate == BASELINE:
+def reached(rounds: Rounds, name: str) -> dict[str, Any] | None:
+    """What awfproxy has of the goal for this figure, or None where there is no goal or no figure."""
+    goal = GOALS.get(name)
+    if goal is None or name not in rounds.get(AWFPROXY, {}):
         return None
-    kind, direction, bound = GOALS[name]
-    seen = ratio(rounds, candidate, name) if kind == "ratio" else statistics.median(rounds[candidate][name])
+    seen = ratio(rounds, AWFPROXY, name) if goal.kind == "ratio" else _median(rounds, AWFPROXY, name)
     if seen is None:
         return None
-    return seen >= bound if direction == "min" else seen <= bound
+    return {
+        "kind": goal.kind,
+        "direction": goal.direction,
+        "seen": round(seen, 4),
+        "must": goal.must,
+        "must_reached": goal.reached(seen, goal.must),
+        "aim": goal.aim,
+        "aim_reached": goal.reached(seen, goal.aim),
+    }
 
 
 def table(rounds: Rounds) -> str:
-    others = [name for name in rounds if name != BASELINE]
-    columns = [*(name for name in (BASELINE,) if name in rounds), *others]
-    heading = "".join(f"{name:>12}" for name in [*columns, *("ratio" for _ in others)])
-    lines = [f"{'':<24}{heading}"]
-    for name in rounds[columns[0]]:
-        line = f"{name:<24}"
-        for candidate in columns:
-            line += f"{statistics.median(rounds[candidate][name]):>12,.2f}"
-        for candidate in others:
-            against = ratio(rounds, candidate, name)
-            line += f"{against:>12.2f}" if against is not None else f"{'-':>12}"
-            if (verdict := met(rounds, candidate, name)) is not None:
-                kind, direction, bound = GOALS[name]
-                sign = ">=" if direction == "min" else "<="
-                line += f"   {kind} {sign} {bound:g}: {'reached' if verdict else 'MISSED'}"
-        lines.append(line.rstrip())
+    columns = [name for name in (ENVOY, AWFPROXY) if name in rounds]
+    lines = []
+    if columns:
+        lines.append(f"{'':<{_WIDTH}}" + "".join(f"{each:>11}" for each in [*columns, "ratio"]))
+        lines += [_line(rounds, columns, name) for name in rounds[columns[0]]]
+    for other in rounds:
+        if other not in columns:
+            lines += ["", f"{'':<{_WIDTH}}{other:>11}" + (f"{'ratio':>11}" if ENVOY in rounds else "")]
+            lines += [_line(rounds, [other], name) for name in rounds[other]]
     return "\n".join(lines)
 
 
-def record(rounds: Rounds, versions: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    names = [name for name in rounds if name != BASELINE]
+def _line(rounds: Rounds, columns: Sequence[str], name: str) -> str:
+    line = f"{name:<{_WIDTH}}"
+    for candidate in columns:
+        line += f"{_median(rounds, candidate, name):>11,.2f}"
+    against = None if columns == [ENVOY] else ratio(rounds, columns[-1], name)
+    line += f"{'-':>11}" if against is None else f"{against:>11.2f}"
+    goal = reached(rounds, name) if AWFPROXY in columns else None
+    if goal is not None:
+        sign = ">=" if goal["direction"] == "min" else "<="
+        for which in "must", "aim":
+            verdict = "reached" if goal[f"{which}_reached"] else "MISSED"
+            line += f"   {which} {sign} {goal[which]:g} {verdict}"
+    return line.rstrip()
+
+
+def record(
+    rounds: Rounds,
+    faults: Sequence[str],
+    absences: Mapping[str, str],
+    versions: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    goals = {name: reached(rounds, name) for name in GOALS}
     return {
         "versions": dict(versions),
         "machine": {"cpus": os.cpu_count(), "load_after": os.getloadavg()[0]},
         "settings": dict(settings),
+        "faults": list(faults),
+        "absent": dict(absences),
         "medians": {
-            candidate: {name: round(statistics.median(values), 4) for name, values in figures.items()}
+            candidate: {name: round(_median(rounds, candidate, name), 4) for name in figures}
             for candidate, figures in rounds.items()
         },
         "median_ratios": {
-            candidate: {name: _rounded(ratio(rounds, candidate, name)) for name in rounds[candidate]}
-            for candidate in names
+            candidate: {name: _rounded(ratio(rounds, candidate, name)) for name in figures}
+            for candidate, figures in rounds.items()
+            if candidate != ENVOY
         },
-        "goals_met": {
-            candidate: {name: met(rounds, candidate, name) for name in GOALS if name in rounds[candidate]}
-            for candidate in names
-        },
+        "goals": {name: goal for name, goal in goals.items() if goal is not None},
         "rounds": rounds,
     }
 
@@ -96,6 +107,10 @@ def record(rounds: Rounds, versions: Mapping[str, str], settings: Mapping[str, A
 def write(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _median(rounds: Rounds, candidate: str, name: str) -> float:
+    return statistics.median(rounds[candidate][name])
 
 
 def _rounded(value: float | None) -> float | None:
