@@ -114,6 +114,8 @@ class Hub:
         for _ in range(_ROUNDS):
             gone.clear()
             events = [] if self._epoll is None else self._epoll.poll(0, _BATCH)
+            if not events:
+                return
             self._batching = len(events) > 1
             for descriptor, event in events:
                 if descriptor in gone:
@@ -129,10 +131,9 @@ class Hub:
                     self._lose(selectable, Failure())
                 if len(self._unsent) >= _SENDS:
                     self._flush()
-            if not self._batching:
-                return  # after a single event there is hardly ever another one yet
-            self._batching = False
-            self._flush()
+            if self._batching:
+                self._batching = False
+                self._flush()
 
     def _serve(self, selectable: Any, descriptor: int, event: int) -> None:
         gone = self._gone

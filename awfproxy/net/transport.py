@@ -141,12 +141,15 @@ class StreamTransport:
             self._read_out()
             return
         self._queued -= sent
-        while queue and sent >= len(queue[0]):
+        if not self._queued:
+            queue.clear()
+            if self._writing or self.disconnecting or self._write_closed or self._producer_paused:
+                self._all_sent()
+            return
+        while sent >= len(queue[0]):
             sent -= len(queue.popleft())
         if sent:
             queue[0] = memoryview(queue[0])[sent:]
-        if not queue:
-            self._all_sent()
 
     def flush(self) -> None:
         """From the hub: sends what has been written while it served other events."""
