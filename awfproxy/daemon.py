@@ -49,6 +49,8 @@ from awfproxy.settings import Probe, Settings, in_force
 from awfproxy.upstream.pool import Pool
 
 _log = Logger(namespace="awfproxy")
+_BACKLOG = 1024
+"""Connections that may wait to be accepted. Of Twisted's 50 a burst leaves most to TCP's second try, after 1 s."""
 _AFTER_DRAIN = 2.5
 """Seconds for clients that are still being told, and for the pool."""
 
@@ -289,6 +291,8 @@ def _listener(reactor: Any, hub: Hub, description: str) -> IStreamServerEndpoint
     kind = description.partition(":")[0]
     if kind == "unix" and ":mode=" not in description:
         description += ":mode=660"  # Twisted's own default lets every user in
+    if kind in ("tcp", "tcp6", "unix") and ":backlog=" not in description:
+        description += f":backlog={_BACKLOG}"
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     except (ValueError, TypeError, KeyError, LookupError, OSError):

