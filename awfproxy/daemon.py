@@ -50,7 +50,7 @@ from awfproxy.upstream.pool import Pool
 
 _log = Logger(namespace="awfproxy")
 _BACKLOG = 1024
-"""Connections that may wait to be accepted. Of Twisted's 50 a burst leaves most to TCP's second try, after 1 s."""
+"""Connections that may wait to be accepted. With Twisted's 50 most of a burst is left to TCP's second try."""
 _AFTER_DRAIN = 2.5
 """Seconds for clients that are still being told, and for the pool."""
 

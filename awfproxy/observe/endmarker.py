@@ -20,14 +20,33 @@ class EndMarker:
     def feed(self, content: bytes) -> None:
         if self.seen:
             return
-        text = self._tail + content
         if not self._found:
-            after = self._after_marker(text)
-            if after is None:
-                self._tail = text[-self._longest :]
+            if self._look_across(content) or self._look_in(content):
                 return
-            self._found = True
-            text = text[after:]
+            kept = self._longest
+            self._tail = content[-kept:] if len(content) >= kept else (self._tail + content)[-kept:]
+            return
+        self._look_for_end(self._tail + content)
+
+    def _look_across(self, content: bytes) -> bool:
+        """A marker that began in what came before; without a copy of all that is there now."""
+        text = self._tail + content[: self._longest]
+        after = self._after_marker(text)
+        if after is None:
+            return False
+        self._found = True
+        self._look_for_end(text[after:] + content[self._longest :])
+        return True
+
+    def _look_in(self, content: bytes) -> bool:
+        after = self._after_marker(content)
+        if after is None:
+            return False
+        self._found = True
+        self._look_for_end(content[after:])
+        return True
+
+    def _look_for_end(self, text: bytes) -> None:
         self.seen = b"\n\n" in text or b"\n\r\n" in text
         self._tail = text[-3:]
 

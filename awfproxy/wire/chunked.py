@@ -2,6 +2,8 @@
 
 import re
 from enum import Enum
+from functools import lru_cache
+from typing import Final
 
 from awfproxy.errors import MalformedMessage
 from awfproxy.wire.message import Field, Fields
@@ -10,6 +12,8 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 _MAX_LINE = 4096
 _MAX_TRAILERS = 16384
+_REMEMBERED = 16
+"""Octets of a size line above which it is read anew each time; below, streams have the same few."""
 
 
 class _State(Enum):
@@ -20,13 +24,21 @@ class _State(Enum):
     DONE = "DONE"
 
 
+# Looking a member up on its Enum costs as much as a call (Python 3.11).
+_SIZE_LINE: Final = _State.SIZE
+_CONTENT: Final = _State.CONTENT
+_CONTENT_END: Final = _State.CONTENT_END
+_TRAILERS: Final = _State.TRAILERS
+_DONE: Final = _State.DONE
+
+
 class ChunkedReader:
     """Takes the coding off. States: SIZE -> CONTENT -> CONTENT_END -> SIZE ... -> TRAILERS -> DONE."""
 
     __slots__ = ("_held", "_left", "_state", "_trailer_bytes", "_trailers", "rest")
 
     def __init__(self) -> None:
-        self._state = _State.SIZE
+        self._state = _SIZE_LINE
         self._left = 0
         self._held = b""
         self._trailers: list[Field] = []
@@ -36,7 +48,7 @@ class ChunkedReader:
 
     @property
     def done(self) -> bool:
-        return self._state is _State.DONE
+        return self._state is _DONE
 
     @property
     def trailers(self) -> Fields:
@@ -49,7 +61,7 @@ class ChunkedReader:
         content: list[bytes] = []
         position = 0
         while True:
-            if self._state is _State.CONTENT:
+            if self._state is _CONTENT:
                 piece = data[position : position + self._left]
                 if piece:
                     content.append(piece)
@@ -57,8 +69,8 @@ class ChunkedReader:
                 self._left -= len(piece)
                 if self._left:
                     break
-                self._state = _State.CONTENT_END
-            elif self._state is _State.CONTENT_END:
+                self._state = _CONTENT_END
+            elif self._state is _CONTENT_END:
                 end = data[position : position + 2]
                 if end != b"\r\n":
                     if not b"\r\n".startswith(end):
@@ -66,8 +78,8 @@ class ChunkedReader:
                     self._held = end
                     break
                 position += 2
-                self._state = _State.SIZE
-            elif self._state is _State.DONE:
+                self._state = _SIZE_LINE
+            elif self._state is _DONE:
                 self.rest = data[position:]
                 break
             else:
@@ -77,6 +89,12 @@ class ChunkedReader:
                     break
                 self._line(data[position:line_end])
                 position = line_end + 2
+                end_of_content = position + self._left
+                if self._left and data[end_of_content : end_of_content + 2] == b"\r\n":
+                    # All of the chunk is here, which is the common case.
+                    content.append(data[position:end_of_content])
+                    position = end_of_content + 2
+                    self._left, self._state = 0, _SIZE_LINE
         return content[0] if len(content) == 1 else b"".join(content)
 
     def _hold(self, line: bytes) -> None:
@@ -87,14 +105,11 @@ class ChunkedReader:
     def _line(self, line: bytes) -> None:
         if len(line) > _MAX_LINE:
             raise MalformedMessage("a chunk's size line or trailer is too long")
-        if self._state is _State.SIZE:
-            match = _SIZE.fullmatch(line)
-            if match is None:
-                raise MalformedMessage("a chunk size is malformed")
-            self._left = int(match.group(1), 16)
-            self._state = _State.CONTENT if self._left else _State.TRAILERS
+        if self._state is _SIZE_LINE:
+            self._left = _known_size(line) if len(line) <= _REMEMBERED else _size(line)
+            self._state = _CONTENT if self._left else _TRAILERS
         elif not line:
-            self._state = _State.DONE
+            self._state = _DONE
         else:
             match = _TRAILER.fullmatch(line)
             self._trailer_bytes += len(line)
@@ -102,6 +117,16 @@ class ChunkedReader:
                 raise MalformedMessage("a trailer field is malformed or too large")
             name, value = match.groups()
             self._trailers.append((name.lower(), name, value))
+
+
+def _size(line: bytes) -> int:
+    match = _SIZE.fullmatch(line)
+    if match is None:
+        raise MalformedMessage("a chunk size is malformed")
+    return int(match.group(1), 16)
+
+
+_known_size = lru_cache(maxsize=1024)(_size)
 
 
 def encode_chunk(content: bytes) -> bytes:
