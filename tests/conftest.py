@@ -2,12 +2,16 @@
 
 import gc
 import inspect
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
+
+# Last, for the run whose awfproxy is the installed one and not the tree's.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from tests.kit import canary as canaries
 from tests.kit.tools import on_ci

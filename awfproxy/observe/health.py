@@ -6,38 +6,31 @@ tunnel, the probe tells it each verdict, the exchange tells it each success.
 
 from collections.abc import Callable
 
-import attrs
-
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified, Verdict
 from awfproxy.credentials.verdict import key_state as _key_state
 from awfproxy.errors import AwfError
 
 
-@attrs.define
 class Health:
     """One per process. `reason()` is the whole truth of readiness; the attributes are for showing."""
 
-    _wall_clock: Callable[[], float]
-    """Seconds since the epoch: these times are shown, never compared."""
-
-    _probing: bool
-    """Whether the key gets checked at all; if not, an unchecked key does not stand in the way."""
-
-    verdict: Verdict | None = attrs.field(default=None, init=False)
-    """The last word on the key; None before the first."""
-
-    checked_at: float | None = attrs.field(default=None, init=False)
-    egress_state: str = attrs.field(default="unknown", init=False)
-    """How the last tunnel attempt ended: `unknown`, `ok` or `failing`."""
-
-    egress_error: AwfError | None = attrs.field(default=None, init=False)
-    last_success: float | None = attrs.field(default=None, init=False)
-    refused_reload: str | None = attrs.field(default=None, init=False)
-    """Why the last reload's key was not taken, in one sentence; None when it was. The one before stays."""
-
-    is_doubted: bool = attrs.field(default=False, init=False)
-    is_draining: bool = attrs.field(default=False, init=False)
-    _succeeded_since_check: bool = attrs.field(default=False, init=False)
+    def __init__(self, wall_clock: Callable[[], float], probing: bool) -> None:
+        """`wall_clock` gives seconds since the epoch: these times are shown, never compared. `probing`: the
+        key gets checked at all; if not, an unchecked key does not stand in the way."""
+        self._wall_clock = wall_clock
+        self._probing = probing
+        self.verdict: Verdict | None = None
+        """The last word on the key; None before the first."""
+        self.checked_at: float | None = None
+        self.egress_state = "unknown"
+        """How the last tunnel attempt ended: `unknown`, `ok` or `failing`."""
+        self.egress_error: AwfError | None = None
+        self.last_success: float | None = None
+        self.refused_reload: str | None = None
+        """Why the last reload's key was not taken, in one sentence; None when it was."""
+        self.is_doubted = False
+        self.is_draining = False
+        self._succeeded_since_check = False
 
     def key_checked(self, verdict: Verdict) -> None:
         """The probe got this verdict just now."""

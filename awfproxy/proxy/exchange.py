@@ -292,7 +292,6 @@ class Exchange:
 
     def interim(self, head: ResponseHead) -> None:
         self._expects = self._expects and head.status != 100
-        self._progress()
         self._client.write_interim(head)
 
     def response_head(self, head: ResponseHead, framing: Framing) -> None:
@@ -306,7 +305,6 @@ class Exchange:
         content_type = head.values(b"content-type")
         if content_type and content_type[0].lower().startswith(b"text/event-stream"):
             self._end_marker = EndMarker(self._forwarding.provider.end_markers)
-        self._progress()
         client.write_head(head, client_framing(framing, client.head.version))
 
     def switched(self, head: ResponseHead) -> None:
@@ -326,7 +324,6 @@ class Exchange:
         self._client.record.response_bytes += len(content)
         if self._end_marker is not None:
             self._end_marker.feed(content)
-        self._progress()
         self._client.write_body(content)
 
     def response_end(self, trailers: Fields) -> None:
@@ -336,6 +333,7 @@ class Exchange:
         client.finish(trailers)
 
     def flush(self) -> None:
+        self._progress()
         self._client.flush()
 
     def upstream_failed(self, reason: AwfError) -> None:

@@ -23,7 +23,7 @@ def check(canary: str, *words: str) -> subprocess.CompletedProcess[str]:
     program = "import sys; from awfproxy.cli.main import main; sys.exit(main())"
     return subprocess.run(
         [sys.executable, "-c", program, "check", *words],
-        env={"PYTHONPATH": str(ROOT), "OPENAI_API_KEY": canary, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PYTHONPATH": str(PACKAGES), "OPENAI_API_KEY": canary, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -13,21 +13,24 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import awfproxy
 from tests.kit import canary
 from tests.kit.client import Response, ask
 from tests.kit.reader import Closed, poll
 from tests.kit.squid import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = Path(awfproxy.__file__).resolve().parents[1]
+"""Where the awfproxy under test is: the tree, or the installed one."""
 RUNNERS = ("twistd", "twist")
 BIN = Path(sys.executable).parent
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Nothing of the caller's own settings: a search path, this checkout, and `extra`."""
+    """Nothing of the caller's own settings: a search path, the awfproxy under test, and `extra`."""
     return {
         "PATH": f"{BIN}:{os.environ.get('PATH', '/usr/bin:/bin')}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(PACKAGES),
         "LANG": "C.UTF-8",
         **(extra or {}),
     }
