@@ -15,7 +15,7 @@ from tests.kit.anthropic_origin import AnthropicExchange
 from tests.kit.certificates import Authority
 from tests.kit.clients.installed import search_path
 from tests.kit.copilot_origin import CopilotExchange
-from tests.kit.daemon import Daemon
+from tests.kit.daemon import PACKAGES, Daemon
 from tests.kit.gemini_origin import GeminiExchange
 from tests.kit.origin import Exchange, Origin, Seen
 from tests.kit.sandbox import AGENT_SOURCE, Relay, Sandbox, Turn
@@ -98,7 +98,8 @@ class Client:
     def configure(self, agent: str, *options: str) -> "Client":
         ports = [f"--{name}-port={port}" for name, port in self.stack.ports.items()]
         command = [sys.executable, "-c", _AWFPROXY, "env", agent, "--format", "json", "--host", "127.0.0.1"]
-        printed = self.box.run([*command, *ports, *options], {"PYTHONPATH": str(PACKAGES), **self.environment})
+        given = {"PYTHONPATH": str(PACKAGES), **self.environment}
+        printed = self.box.run([*command, *ports, *options], given)
         assert printed.code == 0, printed.report
         said = json.loads(printed.stdout)
         self.environment |= said["environment"]
