@@ -141,6 +141,7 @@ async def test_an_early_answer_is_read_by_way_of_the_buffer_too(watcher: Any) ->
     protocol = Recorder()
     async with wired(watcher, protocol) as (transport, peer):
         transport.receive_into(memoryview(bytearray(100)), lambda view: seen.append(bytes(view)))
+        await peer.ready(to_write=True)
         peer.sock.send(b"no")
         stand_still(transport.getHandle(), select.POLLIN)
         transport.getHandle().shutdown(socket.SHUT_WR)  # so that the next write fails
