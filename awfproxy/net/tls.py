@@ -102,7 +102,7 @@ class TlsConnection(Protocol):
 
     def __init__(self, options: ClientTls, inner: IProtocol) -> None:
         self._options = options
-        self._inner = inner
+        self._inner: Any = inner
         self._lower: Any = None
         self._state = _HANDSHAKE
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -134,13 +134,15 @@ class TlsConnection(Protocol):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         was, self._state = self._state, _CLOSED
+        # Else the two would hold each other, and OpenSSL's memory, until the collector runs.
+        inner, self._inner = self._inner, None
         self._writable = False
         if was is _OPEN:
             if self._ended:  # what became of the socket after that says nothing of the content
                 reason = Failure(error.ConnectionDone())
             elif reason.check(error.ConnectionDone):
                 reason = Failure(error.ConnectionLost("closed without close_notify"))
-            self._inner.connectionLost(reason)
+            inner.connectionLost(reason)
         elif was is _HANDSHAKE and not self.ready.called:
             self.ready.errback(self._failed or TlsClosed())
 
