@@ -47,6 +47,8 @@ class ClientTls:
         self.context = _context(roots_file, extra_ca_files)
         # Shared by all connections: what is in it is copied out before any other code runs.
         self.buffer = memoryview(bytearray(8 * _RECORD))
+        # What comes over the wire, likewise: 128 KiB at once cost 6 % less CPU a record than 64 KiB as bytes.
+        self.received = memoryview(bytearray(8 * _RECORD))
 
 
 def _context(roots_file: str | None, extra_ca_files: tuple[str, ...]) -> ssl.SSLContext:
@@ -100,7 +102,7 @@ class TlsConnection:
         self.factory: Any = None
         self.transport: Any = None
         self._options = options
-        self._inner = inner
+        self._inner: Any = inner
         self._lower: Any = None
         self._state = _HANDSHAKE
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -116,12 +118,15 @@ class TlsConnection:
 
     def makeConnection(self, transport: Any) -> None:
         self._lower = self.transport = transport
-        self._handshake()
+        self.connectionMade()
 
     def connectionMade(self) -> None:
-        """Said by `makeConnection`."""
+        receive_into = getattr(self.transport, "receive_into", None)
+        if receive_into is not None:  # ours has it
+            receive_into(self._options.received, self.dataReceived)
+        self._handshake()
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes | memoryview) -> None:
         if self._ended:
             return
         self._incoming.write(data)
@@ -132,13 +137,15 @@ class TlsConnection:
 
     def connectionLost(self, reason: Failure) -> None:
         was, self._state = self._state, _CLOSED
+        # Else the two would hold each other, and OpenSSL's memory, until the collector runs.
+        inner, self._inner = self._inner, None
         self._writable = False
         if was is _OPEN:
             if self._ended:  # what became of the socket after that says nothing of the content
                 reason = Failure(error.ConnectionDone())
             elif reason.check(error.ConnectionDone):
                 reason = Failure(error.ConnectionLost("closed without close_notify"))
-            self._inner.connectionLost(reason)
+            inner.connectionLost(reason)
         elif was is _HANDSHAKE and not self.ready.called:
             self.ready.errback(self._failed or TlsClosed())
 

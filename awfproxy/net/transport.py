@@ -77,6 +77,8 @@ class StreamTransport:
         # The hub's; a reactor has none, and everything is sent at once.
         self._send_later: Callable[[StreamTransport], bool] = getattr(reactor, "sendLater", _never)
         self._protocol: Any = None
+        self._deliver: Any = None
+        self._buffer: memoryview | None = None
         self._queue: deque[bytes | memoryview] = deque()
         self._queued = 0
         self._producer: Any = None
@@ -90,12 +92,20 @@ class StreamTransport:
     def start(self, protocol: IProtocol) -> None:
         """Connects the protocol and begins to read; if `connectionMade` raises, the connection ends."""
         self._protocol = protocol
+        self._deliver = protocol.dataReceived
         self.resumeProducing()
         try:
             protocol.makeConnection(self)
         except BaseException:
             self.abortConnection()
             raise
+
+    def receive_into(self, buffer: memoryview, deliver: Callable[[memoryview], None]) -> None:
+        """From now on what is received comes to `deliver`, as views into `buffer`, void once it returns.
+
+        `buffer` may be shared, and larger than what can be had as bytes at a good price (see `_RECEIVE`).
+        """
+        self._buffer, self._deliver = buffer, deliver
 
     @property
     def unsent(self) -> int:
@@ -114,16 +124,22 @@ class StreamTransport:
         if not self._reading:
             return  # paused since the reactor looked
         try:
-            data = self._socket.recv(_RECEIVE)
+            data = self._receive()
         except (BlockingIOError, InterruptedError):
             return
         except OSError as problem:
             self._end(_lost(problem))
             return
         if data:
-            self._protocol.dataReceived(data)
+            self._deliver(data)
         else:
             self._read_end()
+
+    def _receive(self) -> bytes | memoryview:
+        buffer = self._buffer
+        if buffer is None:
+            return self._socket.recv(_RECEIVE)
+        return buffer[: self._socket.recv_into(buffer)]
 
     def doWrite(self) -> None:
         queue = self._queue
@@ -328,12 +344,12 @@ class StreamTransport:
         try:
             while self._reading:
                 try:
-                    data = self._socket.recv(_RECEIVE)
+                    data = self._receive()
                 except OSError:
                     break
                 if not data:
                     break
-                self._protocol.dataReceived(data)
+                self._deliver(data)
         finally:
             self._end(None)
 
@@ -353,7 +369,7 @@ class StreamTransport:
 
     def _tell(self, problem: BaseException) -> None:
         producer, self._producer = self._producer, None
-        protocol, self._protocol = self._protocol, None
+        protocol, self._protocol, self._deliver = self._protocol, None, None
         if producer is not None:
             producer.stopProducing()
         if protocol is not None:

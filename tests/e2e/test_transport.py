@@ -2,6 +2,7 @@
 
 import os
 import random
+import select
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -116,6 +117,37 @@ async def test_an_empty_write_is_nothing(watcher: Any) -> None:
         await drained(peer, size)
         transport.loseConnection()
         assert await peer.rest() == b""
+
+
+async def test_who_gives_a_buffer_gets_views_into_it_and_the_end_as_ever(watcher: Any) -> None:
+    buffer, protocol = memoryview(bytearray(10)), Recorder()
+    seen: list[bytes] = []
+
+    def deliver(view: memoryview) -> None:
+        assert view.obj is buffer.obj
+        seen.append(bytes(view))
+
+    async with wired(watcher, protocol) as (transport, peer):
+        transport.receive_into(buffer, deliver)
+        await peer.send(b"0123456789abc")
+        peer.finish()
+        assert await protocol.ends() is error.ConnectionDone
+        assert seen == [b"0123456789", b"abc"]
+        assert protocol.data == b""
+
+
+async def test_an_early_answer_is_read_by_way_of_the_buffer_too(watcher: Any) -> None:
+    seen: list[bytes] = []
+    protocol = Recorder()
+    async with wired(watcher, protocol) as (transport, peer):
+        transport.receive_into(memoryview(bytearray(100)), lambda view: seen.append(bytes(view)))
+        await peer.ready(to_write=True)
+        peer.sock.send(b"no")
+        stand_still(transport.getHandle(), select.POLLIN)
+        transport.getHandle().shutdown(socket.SHUT_WR)  # so that the next write fails
+        transport.write(b"x")
+        await protocol.ends()
+        assert seen == [b"no"]
 
 
 # --- producers ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import gc
 import ssl
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -449,6 +450,28 @@ def test_what_is_written_after_our_end_goes_nowhere(halves):
     halves.application.transport.loseConnection()
     halves.settle()
     assert halves.wire.lost is not None
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_what_has_ended_is_freed_without_the_collector(options, context, orderly):
+    """Each holds tens of kB of OpenSSL's, and the collector may come late."""
+    gc.collect()
+    gc.disable()
+    try:
+        shaken = Handshake(options, context)
+        shaken.server.send(shaken.wire, b"answer")
+        held = weakref.ref(shaken.application.transport)
+        if orderly:
+            shaken.application.transport.loseConnection()
+        else:
+            shaken.wire.reset()
+        shaken.settle()
+        assert shaken.application.lost is not None
+        shaken.wire.protocol = None  # as our own transport does
+        del shaken
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 # --- after the end ------------------------------------------------------------------------------------
