@@ -60,8 +60,7 @@ class Hub:
         """Whether `selectable.flush` will be called behind the events at hand; if not, it sends by itself.
 
         A send wakes the peer up, which costs more than all else in it. With the sends of several events one
-        behind the other the peer is woken once: 7 % of the CPU time of a request at 16 connections, and its
-        answers come a seventh sooner.
+        behind the other it is woken once: at 16 connections 6 % less CPU a request, answers a tenth sooner.
         """
         if self._batching:
             self._unsent.append(selectable)
