@@ -16,7 +16,7 @@ _SLACK = 0.5
 
 @attrs.frozen
 class Bound:
-    """At most `most`, where `measured` was found. Far less than measured is as wrong: nothing is guarded then."""
+    """At most `most`, where `measured` was found. Far less is as wrong: either way nothing is guarded then."""
 
     measured: float
     most: float
@@ -25,7 +25,7 @@ class Bound:
         """'' where all is well."""
         if found > self.most:
             return f"{name} grew from {self.measured:g} to {found:g} (at most {self.most:g})"
-        if found < self.measured * _SLACK:
+        if self.measured >= 1 and found < self.measured * _SLACK:
             return (
                 f"{name} fell from {self.measured:g} to {found:g}: lower its bound so that it guards again, "
                 "or see why the test does not measure it any more"
