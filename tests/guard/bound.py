@@ -16,7 +16,7 @@ _SLACK = 0.5
 
 @attrs.frozen
 class Bound:
-    """At most `most`, where `measured` was found. Far less is as wrong: either way nothing is guarded then."""
+    """At most `most`, where `measured` was found. Far less is wrong too: nothing would be guarded then."""
 
     measured: float
     most: float

@@ -1,4 +1,4 @@
-"""The stack for what is counted on real connections: Squid, and an origin that answers each time the same way."""
+"""The stack for what is counted on real connections: Squid, and an origin that always answers alike."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -37,7 +37,7 @@ def repeat(unit: Callable[[], None], times: int) -> None:
 
 
 def calls() -> dict[str, dict[str, float]]:
-    """Calls of Python and C functions per unit, by the module that is called (for C functions: that calls)."""
+    """Calls of Python and C functions per unit, by the module that is called (of C functions: that calls)."""
     path = DataPath()
     found = {}
     for name, times in (("request", 10 * LINES), ("event", 100), ("connection", 10 * LINES)):
@@ -88,7 +88,7 @@ def _module(file: str) -> str:
 
 
 def kept() -> dict[str, dict[str, Any]]:
-    """Of a thousand of each unit: memory blocks still held at the end, and objects only the collector frees."""
+    """Of a thousand of each unit: blocks of memory still held, and objects only the collector frees."""
     path = DataPath()
     found: dict[str, dict[str, Any]] = {}
     gc.disable()
@@ -105,7 +105,7 @@ def kept() -> dict[str, dict[str, Any]]:
 
 
 def _repeat_and_collect(path: DataPath, unit: Callable[[], None], times: int) -> Counter[str]:
-    """The kinds of what only the collector frees. It also empties the interpreter's lists of spare objects."""
+    """The kinds of what only the collector frees; it also empties the lists of spare objects."""
     gc.collect()
     repeat(unit, times)
     path.write_lines()

@@ -5,6 +5,7 @@ Every run takes the very same way, so what it costs can be counted: calls, instr
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -40,7 +41,7 @@ END = b"0\r\n\r\n"
 
 @implementer(ITCPTransport)
 class End:
-    """Our end of a connection, of which the peer takes all at once; the path tells the protocol how it ends."""
+    """Our end of a connection, whose peer takes all at once; the path tells the protocol how it ends."""
 
     connected, disconnecting, unsent = True, False, 0
 
@@ -114,9 +115,10 @@ class DataPath:
         assert channel.__file__.endswith(".py"), "compiled: a profile function sees none of its calls"
         self.ending: list[tuple[End, type[Exception]]] = []
         self._way_out = _WayOut(self.attach)
+        self._log = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the interpreter
         writer = LogWriter("text")
         self.house = House(KEY, endpoint=self._way_out, write=writer.access, max_connections=10000)
-        writer.observer(open(os.devnull, "w"))
+        writer.observer(self._log)
         writer.gather(self.house.sweep)
         self.write_lines = writer.deadline_passed
         """Writes the access lines that wait for others."""

@@ -1,4 +1,4 @@
-"""Calls of Python and C functions per request, event and connection, in plain Python: always the same number."""
+"""Calls of Python and C functions per request, event and connection, in plain Python: always as many."""
 
 import pytest
 
@@ -20,8 +20,7 @@ REQUEST = {
     "wire/parser": 50, "wire/target": 10,
 }  # fmt: skip
 LOOK = (
-    "These calls are on the way of every request. What they are worth must be worth their time: raise the bound "
-    "if so, else find the cheaper way."
+    "Every request takes this way. Raise the bound if what was added is worth it, else find a cheaper way."
 )
 
 

@@ -6,12 +6,12 @@ BOUNDS = {
     "idle connection": about(1989, 0.1),
     "left of each idle connection": Bound(1, 32),
     "stream": about(7071, 0.1),  # both sides, with the exchange between them
-    "left of each stream": Bound(12, 64),
+    "left of each stream": Bound(12, 100),
 }
 LOOK = (
-    "Held are the channel and its transport (idle), and the request, the exchange, the upstream connection and "
-    "its transport (stream): look for a buffer, head or body that one of them keeps longer than it needs it, "
-    "and for what is left at who still knows it (hub, sweep, site, pool)."
+    "Held are the channel and its transport (idle), and the request, the exchange, the upstream connection "
+    "and its transport (stream): look for a buffer, head or body that one of them keeps longer than it needs "
+    "it, and for what is left at who still knows it (hub, sweep, site, pool)."
 )
 
 

@@ -16,11 +16,12 @@ from tests.guard.bound import ROOT, about, check, command, environment
 from tests.guard.count import MARK, SPANS
 from tests.kit.tools import need
 
-# Three runs are within 0.3 % (instructions) and 0.2 % (allocations); Python 3.12 and 3.13 are below 3.11.
-INSTRUCTIONS = {"request": about(1.41), "event": about(0.206)}
+# From run to run within 1 % (requests), 6 % (events), 0.2 % (allocations). Two builds of Python 3.11 differ
+# by 1.5 %; Python 3.12 and 3.13 need fewer, for requests by up to a tenth.
+INSTRUCTIONS = {"request": about(1.41, 0.1), "event": about(0.219, 0.15)}
 ALLOCATIONS = {"request": about(256, 0.04), "event": about(40.6, 0.04)}
 LOOK = (
-    "Calls may be the same in number (tests/guard/test_calls.py tells): look for a copy, a search, a join or a "
+    "If calls are as many as before (tests/guard/test_calls.py), look for a copy, a search, a join or a "
     "container that each request makes anew in wire, credentials, proxy and upstream."
 )
 _ALLOCATE = re.compile(r"(malloc|calloc|realloc)(@|'|$)")

@@ -1,4 +1,4 @@
-"""System calls per request, per event of a stream and per connection: strace counts them on the real daemon."""
+"""System calls per request, per event of a stream, per connection: strace counts them on the real daemon."""
 
 import re
 from collections import Counter
@@ -16,8 +16,8 @@ from tests.kit.reader import poll
 from tests.kit.tools import need_strace
 
 TIMES = 300
-# What was measured are whole numbers. The little more is for the reactor's timers and the log's writes, four a
-# second each, on a machine that takes seconds for all this.
+# What was measured are whole numbers. The little more is for the reactor's timers and the log's writes, four
+# a second each, on a machine that takes seconds for all this.
 REQUEST = {
     "recvfrom": Bound(2, 2.1),
     "sendto": Bound(2, 2.1),
@@ -43,9 +43,9 @@ CONNECTION = {
     "in all": Bound(19.04, 20.4),
 }
 LOOK = (
-    "Look at awfproxy/net (transport: one recv and one send for each piece; hub: two epoll_wait for each event; "
-    "epoll_ctl comes of every pause, resume or wait for room), and for others at what is asked of the kernel: "
-    "a socket option, the time, a file, the log's write."
+    "Look at awfproxy/net (transport: one recv and one send for each piece; hub: two epoll_wait for each "
+    "event; epoll_ctl comes of every pause, resume or wait for room), and for others at what is asked of the "
+    "kernel: a socket option, the time, a file, the log's write."
 )
 _CALL = re.compile(r"\d+ +(\w+)\(")
 _SUMS = ("others", "in all")

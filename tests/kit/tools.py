@@ -36,7 +36,7 @@ def need_strace() -> None:
     """For a test that looks at a program's system calls."""
     need("strace")
     if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode:
-        _do_without("strace may not trace (`strace true` fails): allow ptrace, in Docker --cap-add SYS_PTRACE")
+        _do_without("`strace true` fails: allow ptrace (in Docker: --cap-add SYS_PTRACE)")
 
 
 def _do_without(text: str) -> None:
