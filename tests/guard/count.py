@@ -167,7 +167,7 @@ def _held(path: SocketPath, hold: Callable[[int], None]) -> tuple[float, float]:
     path.write_lines()
     gc.collect()
     after = tracemalloc.get_traced_memory()[0]
-    return round((during - after) / HELD), round((after - before) / HELD)
+    return round((during - before) / HELD), round((after - before) / HELD)
 
 
 # --- instructions --------------------------------------------------------------------------------------
