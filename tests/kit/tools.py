@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.kit.squid import squid_binary
 
 _FINDERS = {
     "squid": squid_binary,
-    "curl": lambda: shutil.which("curl"),
+    **{name: functools.partial(shutil.which, name) for name in ("curl", "strace", "valgrind")},
     "sdks": sdk_python,
     **{name: functools.partial(agent_binary, name) for name in PACKAGES},
 }
@@ -29,6 +30,13 @@ def need_sandbox(*tools: str) -> None:
     need(*tools)
     if namespaces() is None:
         _do_without("a network namespace (`unshare -n`) is not permitted: be root or allow user namespaces")
+
+
+def need_strace() -> None:
+    """For a test that looks at a program's system calls."""
+    need("strace")
+    if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode:
+        _do_without("`strace true` fails: allow ptrace (in Docker: --cap-add SYS_PTRACE)")
 
 
 def _do_without(text: str) -> None:

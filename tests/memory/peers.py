@@ -22,7 +22,7 @@ from zope.interface import implementer
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import CredentialStore, InForce
 from awfproxy.net.deadlines import INTERVAL, Sweep
-from awfproxy.observe.accesslog import AccessLog
+from awfproxy.observe.accesslog import AccessLog, emit
 from awfproxy.observe.health import Health
 from awfproxy.observe.metrics import Metrics, ProcessMetrics
 from awfproxy.observe.models import ModelLists
@@ -327,11 +327,13 @@ class House:
         websocket=True,
         websocket_limits=None,
         profile=DEFAULT,
+        endpoint=None,
+        write=emit,
     ):
         self.loop = Loop()
         self.sweep = Sweep(self.loop)
         self.deadlines = deadlines or Deadlines()
-        self.endpoint = Endpoint(self.loop, automatic)
+        self.endpoint = endpoint or Endpoint(self.loop, automatic)
         self.heard = []
         self.pool = Pool(self.sweep, self.endpoint, limits or PoolLimits(warm=0), self.heard.append)
         self.metrics = Metrics()
@@ -339,7 +341,7 @@ class House:
         access = OPENAI.access(Asked())
         keys = {} if key is None else {"openai": InForce((Secret(key.encode("ascii")),), rules)}
         provider = OPENAI if profile.errors is None else profile.errors(OPENAI, key is not None)
-        log = AccessLog("openai", self.metrics)
+        log = AccessLog("openai", self.metrics, write)
         if profile.request_events:
             log = RequestEvents("openai", access.origin.host, self.metrics)
         self.forwarding = Forwarding(
