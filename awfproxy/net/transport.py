@@ -139,7 +139,8 @@ class StreamTransport:
         buffer = self._buffer
         if buffer is None:
             return self._socket.recv(_RECEIVE)
-        return buffer[: self._socket.recv_into(buffer)]
+        received = self._socket.recv_into(buffer)  # on its own line: mypyc evaluates a slice's bound twice
+        return buffer[:received]
 
     def doWrite(self) -> None:
         queue = self._queue
