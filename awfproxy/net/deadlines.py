@@ -32,15 +32,9 @@ class Sweep:
         self._members: set[Timed] = set()
         self._next: IDelayedCall | None = None
         self.seconds = clock.seconds
-        self.now = clock.seconds()
-        """The reactor's seconds at the last sweep or `add`: at most `INTERVAL` old while there are members.
-
-        For deadlines, which are met that late anyway, it stands in for a clock that costs a call per event.
-        """
 
     def add(self, member: Timed) -> None:
         """Watch `member` until `discard`."""
-        self.now = self.seconds()
         self._members.add(member)
         if self._next is None:
             self._next = self._clock.callLater(INTERVAL, self._sweep)
@@ -54,7 +48,7 @@ class Sweep:
 
     def _sweep(self) -> None:
         self._next = self._clock.callLater(INTERVAL, self._sweep)
-        now = self.now = self.seconds()
+        now = self.seconds()
         for member in [member for member in self._members if member.deadline <= now]:
             if member in self._members:
                 self._tell(member)

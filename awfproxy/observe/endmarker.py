@@ -1,5 +1,8 @@
 """Whether a stream has come to its end on the protocol's own level, whatever its framing says."""
 
+_SMALL = 4096
+"""Octets up to which a copy costs less than a second search."""
+
 
 class EndMarker:
     """Watches a stream for the protocol's own end, across the borders of what arrives.
@@ -20,31 +23,23 @@ class EndMarker:
     def feed(self, content: bytes) -> None:
         if self.seen:
             return
-        if not self._found:
-            if self._look_across(content) or self._look_in(content):
-                return
-            kept = self._longest
-            self._tail = content[-kept:] if len(content) >= kept else (self._tail + content)[-kept:]
-            return
-        self._look_for_end(self._tail + content)
+        if self._found:
+            self._look_for_end(self._tail + content)
+        elif len(content) <= _SMALL:
+            self._look_in(self._tail + content)
+        else:
+            # The two ends first, then the whole: without a copy of it.
+            self._look_in(self._tail + content[: self._longest], content[self._longest :])
+            if not self._found:
+                self._look_in(content)
 
-    def _look_across(self, content: bytes) -> bool:
-        """A marker that began in what came before; without a copy of all that is there now."""
-        text = self._tail + content[: self._longest]
+    def _look_in(self, text: bytes, following: bytes = b"") -> None:
         after = self._after_marker(text)
         if after is None:
-            return False
-        self._found = True
-        self._look_for_end(text[after:] + content[self._longest :])
-        return True
-
-    def _look_in(self, content: bytes) -> bool:
-        after = self._after_marker(content)
-        if after is None:
-            return False
-        self._found = True
-        self._look_for_end(content[after:])
-        return True
+            self._tail = text[-self._longest :]
+        else:
+            self._found = True
+            self._look_for_end(text[after:] + following)
 
     def _look_for_end(self, text: bytes) -> None:
         self.seen = b"\n\n" in text or b"\n\r\n" in text

@@ -61,30 +61,6 @@ def test_there_is_one_timer_for_all_and_none_for_nobody():
     assert len(clock.getDelayedCalls()) == 1
 
 
-def test_its_clock_is_right_at_an_add_and_after_each_sweep():
-    clock = Clock()
-    clock.advance(10)
-    sweep = Sweep(clock)
-    assert sweep.now == 10
-    clock.advance(5)
-    sweep.add(Member(NEVER))
-    assert sweep.now == 15
-    clock.advance(INTERVAL)
-    assert sweep.now == 15 + INTERVAL
-    clock.advance(INTERVAL / 2)
-    assert sweep.now == 15 + INTERVAL
-    sweep.add(Member(NEVER))
-    assert sweep.now == 15 + INTERVAL * 1.5
-
-
-def test_its_clock_is_right_for_whose_deadline_passes():
-    clock = Clock()
-    sweep, seen = Sweep(clock), []
-    sweep.add(Member(0.0, lambda: seen.append(sweep.now == clock.seconds())))
-    sweeping(clock, 1)
-    assert seen == [True] * 4
-
-
 def test_members_may_leave_and_join_while_it_sweeps():
     clock = Clock()
     sweep = Sweep(clock)
