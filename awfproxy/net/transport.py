@@ -207,7 +207,7 @@ class StreamTransport:
 
     # --- ITransport ------------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.disconnecting or self._write_closed:
             return
         sent = 0
