@@ -11,10 +11,12 @@ class EndMarker:
     has passed, which ends the event (https://html.spec.whatwg.org/multipage/server-sent-events.html).
     """
 
-    __slots__ = ("_found", "_longest", "_markers", "_tail", "seen")
+    __slots__ = ("_found", "_kinds", "_longest", "_markers", "_tail", "seen")
 
     def __init__(self, markers: tuple[bytes, ...]) -> None:
         self._markers = tuple(b"\n" + marker for marker in markers)
+        self._kinds = tuple({marker[: marker.find(b" ") + 1]: None for marker in self._markers})
+        """How the lines begin that a marker can be: `event: `, `data: `."""
         self._longest = max(map(len, self._markers), default=0) + 1
         self._tail = b"\n"
         self._found = False
@@ -46,11 +48,17 @@ class EndMarker:
         self._tail = text[-3:]
 
     def _after_marker(self, text: bytes) -> int | None:
-        for marker in self._markers:
-            at = text.find(marker)
-            while at >= 0:
+        """The end of the line of the last event in `text`, where that is a marker.
+
+        Of each kind of line only the last is looked at, from behind: an end that something follows was none,
+        and four searches through everything cost as much as all else of a large event.
+        """
+        for kind in self._kinds:
+            at = text.rfind(kind)
+            if at < 0:
+                continue
+            for marker in self._markers:
                 end = at + len(marker)
-                if text[end : end + 1] in (b"\r", b"\n"):
+                if text.startswith(marker, at) and text[end : end + 1] in (b"\r", b"\n"):
                     return end
-                at = text.find(marker, end)
         return None
