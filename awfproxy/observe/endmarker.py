@@ -55,10 +55,9 @@ class EndMarker:
         """
         for kind in self._kinds:
             at = text.rfind(kind)
-            if at < 0:
-                continue
-            for marker in self._markers:
-                end = at + len(marker)
-                if text.startswith(marker, at) and text[end : end + 1] in (b"\r", b"\n"):
-                    return end
+            if at >= 0 and text.startswith(self._markers, at):
+                for marker in self._markers:
+                    end = at + len(marker)
+                    if text.startswith(marker, at) and text[end : end + 1] in (b"\r", b"\n"):
+                        return end
         return None
