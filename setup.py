@@ -67,7 +67,7 @@ def extensions() -> list[object]:
         from mypyc.build import mypycify
 
         found: list[object] = mypycify(COMPILED, opt_level="3", debug_level="0")
-    except (ImportError, SystemExit) as problem:  # it exits where it finds something to complain of
+    except (Exception, SystemExit) as problem:  # it exits where it finds something to complain of
         say_plain(problem)
         return []
     return found

@@ -127,6 +127,7 @@ class Exchange:
         "_forwarding",
         "_head",
         "_head_sent",
+        "_moved",
         "_retried",
         "_sent_body",
         "_state",
@@ -147,7 +148,7 @@ class Exchange:
         self._sent_body = False
         self._upload_paused = False
         self._client_full = False
-        self._head_sent = False
+        self._head_sent = self._moved = False
         self._retried = False
         self._end_marker: EndMarker | None = None
         self.deadline = NEVER
@@ -292,11 +293,12 @@ class Exchange:
 
     def interim(self, head: ResponseHead) -> None:
         self._expects = self._expects and head.status != 100
+        self._moved = True
         self._client.write_interim(head)
 
     def response_head(self, head: ResponseHead, framing: Framing) -> None:
         client = self._client
-        self._head_sent = True
+        self._head_sent = self._moved = True
         self._note(head)
         if 200 <= head.status < 300:
             self._forwarding.health.succeeded()
@@ -321,6 +323,7 @@ class Exchange:
         client.become_tunnel(head, tunnel)
 
     def response_body(self, content: bytes) -> None:
+        self._moved = True
         self._client.record.response_bytes += len(content)
         if self._end_marker is not None:
             self._end_marker.feed(content)
@@ -333,7 +336,9 @@ class Exchange:
         client.finish(trailers)
 
     def flush(self) -> None:
-        self._progress()
+        if self._moved:  # bytes of a head or of framing alone do not put the deadline off
+            self._moved = False
+            self._progress()
         self._client.flush()
 
     def upstream_failed(self, reason: AwfError) -> None:
