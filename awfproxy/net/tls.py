@@ -103,7 +103,6 @@ class TlsConnection:
         self.transport: Any = None
         self._options = options
         self._inner: Any = inner
-        self._lower: Any = None
         self._state = _HANDSHAKE
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = options.context.wrap_bio(
@@ -117,7 +116,7 @@ class TlsConnection:
     # --- towards the byte stream -----------------------------------------------------------------
 
     def makeConnection(self, transport: Any) -> None:
-        self._lower = self.transport = transport
+        self.transport = transport
         self.connectionMade()
 
     def connectionMade(self) -> None:
@@ -158,12 +157,12 @@ class TlsConnection:
         except ssl.SSLError as problem:
             self._failed = _failure(problem)
             self._flush()
-            self._lower.loseConnection()
+            self.transport.loseConnection()
             return
         self._flush()
         if self._tls.selected_alpn_protocol() not in (_ALPN, None):
             self._failed = TlsProtocolError("another application protocol was chosen")
-            self._lower.loseConnection()
+            self.transport.loseConnection()
             return
         self._state = _OPEN
         self._writable = True
@@ -212,7 +211,7 @@ class TlsConnection:
         if data:
             self._deliver(data)
         if broken:
-            self._lower.abortConnection()
+            self.transport.abortConnection()
             return
         if self._end_after:
             self._say_end()
@@ -236,11 +235,11 @@ class TlsConnection:
 
     def _flush(self) -> None:
         if self._outgoing.pending:
-            self._lower.write(self._outgoing.read())
+            self.transport.write(self._outgoing.read())
 
     def _give_up(self) -> None:
         self._failed = TlsClosed("given up")
-        self._lower.abortConnection()
+        self.transport.abortConnection()
 
     def shown(self) -> str:
         """Version and issuer of what was verified, for the operator; the issuer is a peer's text."""
@@ -254,12 +253,12 @@ class TlsConnection:
     @property
     def disconnecting(self) -> bool:
         """Nothing written from now on would arrive: we or the origin have ended, or TLS has broken."""
-        return self._ended or not self._writable or bool(self._lower.disconnecting)
+        return self._ended or not self._writable or bool(self.transport.disconnecting)
 
     def write(self, data: bytes) -> None:
         if self._writable:
             self._tls.write(data)
-            self._lower.write(self._outgoing.read())
+            self.transport.write(self._outgoing.read())
 
     def writeSequence(self, data: Any) -> None:
         self.write(b"".join(data))
@@ -277,7 +276,7 @@ class TlsConnection:
         if self._writable or self._end_after:
             self._writable = False
             self._say_end()
-        self._lower.loseConnection()
+        self.transport.loseConnection()
 
     def _say_end(self) -> None:
         """Writes our close_notify; the origin's is not waited for.
@@ -292,32 +291,32 @@ class TlsConnection:
 
     def abortConnection(self) -> None:
         self._writable = False
-        self._lower.abortConnection()
+        self.transport.abortConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        self._lower.registerProducer(producer, streaming)
+        self.transport.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        self._lower.unregisterProducer()
+        self.transport.unregisterProducer()
 
     def pauseProducing(self) -> None:
-        self._lower.pauseProducing()
+        self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        self._lower.resumeProducing()
+        self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
-        self._lower.stopProducing()
+        self.transport.stopProducing()
 
     def getHandle(self) -> Any:
         """The socket below, for the pool's close check."""
-        return self._lower.getHandle()
+        return self.transport.getHandle()
 
     def getPeer(self) -> IAddress:
-        return self._lower.getPeer()  # type: ignore[no-any-return]
+        return self.transport.getPeer()  # type: ignore[no-any-return]
 
     def getHost(self) -> IAddress:
-        return self._lower.getHost()  # type: ignore[no-any-return]
+        return self.transport.getHost()  # type: ignore[no-any-return]
 
 
 # Not as a decorator: mypyc makes a class of its own kind, with fast attributes, only of one without.

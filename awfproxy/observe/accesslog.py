@@ -150,7 +150,6 @@ class AccessLine:
     def values(self) -> dict[str, str | int | float | None]:
         """The line's values by name, in its order; None (in text `-`) for what there is not."""
         values = dict(zip(_NAMES, self._in_order(None), strict=True))
-        values["outcome"] = self.outcome.value
         return values if self.upstream_host is None else {**values, "upstream_host": self.upstream_host}
 
     def __str__(self) -> str:
@@ -272,7 +271,7 @@ def _path(target: bytes) -> str:
     return printable(path_of(target))[:_MAX_PATH]
 
 
-# Agents ask for the same few paths with the same few methods.
+# Agents ask for the same few paths.
 _known_path = lru_cache(maxsize=256)(_path)
 
 

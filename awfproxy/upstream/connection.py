@@ -173,20 +173,20 @@ class UpstreamConnection:
             data += encode_chunk(content) if framing is CHUNKED else content
         if complete and framing is CHUNKED:
             data += encode_end()
-        self._write(data)
+        self.transport.write(data)
         if self._full:
             sink.pause_upload()
 
     def write(self, content: bytes) -> None:
         """More of the request's body."""
         if self._state is not _CLOSED and content:
-            self._write(encode_chunk(content) if self._request_framing is CHUNKED else content)
+            self.transport.write(encode_chunk(content) if self._request_framing is CHUNKED else content)
 
     def end(self, trailers: Fields) -> None:
         """The request's body is complete."""
         self._uploaded = True
         if self._state is not _CLOSED and self._request_framing is CHUNKED:
-            self._write(encode_end(trailers))
+            self.transport.write(encode_end(trailers))
 
     def become_tunnel(self, tunnel: Tunnel) -> None:
         """All that comes from the origin from now on is `tunnel`'s; `write` passes bytes as they are."""
@@ -372,9 +372,6 @@ class UpstreamConnection:
         else:
             self.transport.loseConnection()
         self._owner.connection_ended(self)
-
-    def _write(self, data: bytes) -> None:
-        self.transport.write(data)
 
     # --- the producer of what is written to the origin -------------------------------------------
 

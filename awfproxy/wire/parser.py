@@ -11,6 +11,7 @@ other than 1.0 and 1.1, unlimited fields.
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import attrs
 import httptools
@@ -62,9 +63,10 @@ class _Sink:
 class _HeadReader:
     """Gathers bytes up to a head's end, one head after the other."""
 
-    __slots__ = ("_fed", "_limits", "_lines", "_parse", "_raw", "_sink", "_start")
+    __slots__ = ("_fed", "_limits", "_lines", "_parse", "_parser", "_raw", "_sink", "_start")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, parser: Callable[[_Sink], Any], limits: Limits) -> None:
+        self._parser = parser
         self._limits = limits
         self._raw = bytearray()
         self._sink: _Sink | None = None
@@ -126,7 +128,7 @@ class _HeadReader:
         self._lines += piece.count(b"\n")
         if self._parse is None:
             self._sink = _Sink()
-            self._parse = self._parser(self._sink)
+            self._parse = self._parser(self._sink).feed_data
         try:
             self._parse(piece)
         except httptools.HttpParserUpgrade:
@@ -135,9 +137,6 @@ class _HeadReader:
             self._check_limits(head)
             raise self._refusal(error, head) from None
         self._check_limits(head)
-
-    def _parser(self, sink: _Sink) -> Callable[[bytes], None]:
-        raise NotImplementedError
 
     def _refusal(self, error: httptools.HttpParserError, head: bytes | bytearray) -> ClientError:
         return MalformedMessage(type(error).__name__)
@@ -155,14 +154,13 @@ class _HeadReader:
             raise MalformedMessage("the head ends too early")
 
 
-@lru_cache(maxsize=512)
-def _known_field(line: bytes) -> Field:
+def _read_field(line: bytes) -> Field:
     """The field in a line of a head that llhttp has found well-formed."""
     name, _, value = line.partition(b":")
     return (name.lower(), name, value.strip(b" \t"))
 
 
-_read_field = _known_field.__wrapped__
+_known_field = lru_cache(maxsize=512)(_read_field)
 
 
 def _fields(lines: list[bytes]) -> tuple[Field, ...]:
@@ -177,7 +175,7 @@ class RequestHeadReader(_HeadReader):
     __slots__ = ()
 
     def __init__(self, limits: Limits = REQUEST_LIMITS) -> None:
-        super().__init__(limits)
+        super().__init__(httptools.HttpRequestParser, limits)
 
     def feed(self, data: bytes) -> tuple[RequestHead, bytes] | None:
         """(head, bytes after it), or None while incomplete; raises a `ClientError`."""
@@ -195,9 +193,6 @@ class RequestHeadReader(_HeadReader):
             raise VersionNotSupported()  # two parts are HTTP/0.9
         raise MalformedMessage("the request line is malformed")
 
-    def _parser(self, sink: _Sink) -> Callable[[bytes], None]:
-        return httptools.HttpRequestParser(sink).feed_data
-
     def _check_limits(self, head: bytes | bytearray) -> None:
         limit = self._limits.target
         if len(head) > limit:
@@ -214,8 +209,7 @@ class RequestHeadReader(_HeadReader):
         return super()._refusal(error, head)
 
 
-@lru_cache(maxsize=64)
-def _known_status_line(line: bytes) -> tuple[bytes, int, bytes]:
+def _read_status_line(line: bytes) -> tuple[bytes, int, bytes]:
     """(version, status, reason)."""
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
@@ -224,7 +218,7 @@ def _known_status_line(line: bytes) -> tuple[bytes, int, bytes]:
     return version, int(status), reason or b""
 
 
-_read_status_line = _known_status_line.__wrapped__
+_known_status_line = lru_cache(maxsize=64)(_read_status_line)
 
 
 class ResponseHeadReader(_HeadReader):
@@ -233,7 +227,7 @@ class ResponseHeadReader(_HeadReader):
     __slots__ = ()
 
     def __init__(self, limits: Limits = RESPONSE_LIMITS) -> None:
-        super().__init__(limits)
+        super().__init__(httptools.HttpResponseParser, limits)
 
     def feed(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
         """(head, bytes after it), or None while incomplete; raises `ClientError`, for the caller to map."""
@@ -247,6 +241,3 @@ class ResponseHeadReader(_HeadReader):
         version, status, reason = read(start)
         fields = _fields(lines)
         return ResponseHead(version, status, reason, fields, {item[0] for item in fields}), rest
-
-    def _parser(self, sink: _Sink) -> Callable[[bytes], None]:
-        return httptools.HttpResponseParser(sink).feed_data
