@@ -3,7 +3,7 @@
 import gc
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from tests.kit import canary as canaries
+from tests.kit.outcomes import Seen, written
 from tests.kit.tools import on_ci
 
 
@@ -21,6 +22,12 @@ from tests.kit.tools import on_ci
 def canary() -> str:
     """The key of every test: "sk-proj-" and 48 random characters. Its repr does not show it."""
     return canaries.session_canary()
+
+
+@pytest.fixture
+def outcome(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
+    """Says what a case came to, for docs/reliability.md: its area, class and outcome (tests.kit.outcomes)."""
+    return lambda area, kind, note: request.node.user_properties.append(("outcome", (area, kind, note)))
 
 
 @pytest.fixture
@@ -74,11 +81,19 @@ def _sockets(reactor: Any) -> set[Any]:
 
 
 _skipped_on_ci: list[str] = []
+_seen: list[Seen] = []
+_stale: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reliability", metavar="PAGE", help="write the tables of outcomes into this page")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped and not hasattr(report, "wasxfail") and on_ci():
         _skipped_on_ci.append(report.nodeid)
+    if report.when == "call" and report.passed:
+        _seen.extend(Seen(*value) for name, value in report.user_properties if name == "outcome")
     watch = canaries.session_watch()
     for label, text in canaries.report_texts(report):
         watch.add(label, text)
@@ -92,12 +107,28 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    if (page := session.config.getoption("--reliability")) and session.exitstatus == pytest.ExitCode.OK:
+        _write_outcomes(Path(page))
     yield
     watch = canaries.session_watch()
     if report := session.config.getoption("xmlpath", None):
         watch.add_file(Path(report))
+    if _stale and on_ci():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if watch.findings() or _skipped_on_ci:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _write_outcomes(page: Path) -> None:
+    before = page.read_text()
+    try:
+        after = written(before, _seen)
+    except ValueError as error:
+        _stale.append(f"{page}: {error}")
+        return
+    if after != before:
+        page.write_text(after)
+        _stale.append(f"{page} said something else than this run saw. It is written anew: commit it.")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -105,6 +136,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("skipped, though on CI nothing may be", red=True)
         for name in _skipped_on_ci:
             terminalreporter.write_line(name)
+    if _stale:
+        terminalreporter.section("the page of outcomes", red=True)
+        for line in _stale:
+            terminalreporter.write_line(line)
     watch = canaries.session_watch()
     found = watch.findings()
     if found:

@@ -80,3 +80,43 @@ def test_missing_tool_skips_at_a_desk_and_fails_on_ci(
     done = run_session(tmp_path, content, AWFPROXY_TEST_CLIENTS="/nonexistent", **env)
     assert outcome in done.stdout
     assert "make test" in done.stdout
+
+
+_OUTCOME = """
+def test_inner(outcome):
+    outcome("Area", "class", {note!r})
+
+def test_that_fails(outcome):
+    outcome("Area", "other class", "never counted")
+    assert {passes}
+"""
+_PAGE = "before\n<!-- outcomes: Area -->\nold\n<!-- end -->\nafter\n"
+
+
+def test_run_writes_its_outcomes_into_the_page_and_fails_on_ci_where_that_changed_it(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(_PAGE)
+    option = f"--reliability={page}"
+    content = _OUTCOME.format(note="a | b", passes=True)
+    changed = run_session(tmp_path, content, option, CI="true")
+    assert changed.returncode == 1
+    assert "commit it" in changed.stdout
+    assert "| class | 1 | a \\| b |\n| other class | 1 | never counted |" in page.read_text()
+    assert page.read_text().startswith("before\n")
+    assert page.read_text().endswith("<!-- end -->\nafter\n")
+    assert run_session(tmp_path, content, option, CI="true").returncode == 0
+
+
+def test_outcomes_of_a_run_that_failed_are_not_written(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(_PAGE)
+    run_session(tmp_path, _OUTCOME.format(note="x", passes=False), f"--reliability={page}")
+    assert page.read_text() == _PAGE
+
+
+def test_area_without_a_place_in_the_page_fails_on_ci(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("no place\n")
+    done = run_session(tmp_path, _OUTCOME.format(note="x", passes=True), f"--reliability={page}", CI="true")
+    assert done.returncode == 1
+    assert "areas without a place: ['Area']" in done.stdout
