@@ -28,6 +28,7 @@ COMPILED = [
     "awfproxy/observe/accesslog.py",
     "awfproxy/observe/endmarker.py",
     "awfproxy/observe/health.py",
+    "awfproxy/observe/leakguard.py",
     "awfproxy/observe/logs.py",
     "awfproxy/observe/metrics.py",
     "awfproxy/observe/requestevents.py",

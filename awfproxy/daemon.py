@@ -242,6 +242,7 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         health=part.health,
         log=log,
         upstream_head=profile.upstream_head,
+        leak_guard=settings.leak_guard,
     )
     site = ProxySite(
         ReverseProxyResource(forwarding, pages.by_path(provider)),

@@ -277,6 +277,14 @@ OPTIONS: tuple[Option, ...] = (
         syntax.seconds(),
         numeric=True,
     ),
+    Option(
+        "leak-guard",
+        "HOW",
+        "on, or off: whether a key that the provider's answer repeats is masked before it reaches the agent.",
+        KEY,
+        "on",
+        syntax.choice(("on", "off")),
+    ),
     Option("log-format", "FORMAT", "text or json.", REST, "text", syntax.choice(("text", "json"))),
     Option(
         "profile",

@@ -112,6 +112,9 @@ class Settings:
     local_pages: str | None = ""
     """The prefix of /health and the others; None where they are off."""
 
+    leak_guard: bool = True
+    """Answers are searched for the key that was sent."""
+
     log_format: str = "text"
     entries: tuple[Entry, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -161,6 +164,7 @@ def load(
         ),
         max_connections=given["max-connections"].value,
         local_pages=given["local-pages"].value,
+        leak_guard=given["leak-guard"].value == "on",
         log_format=given["log-format"].value,
         entries=(
             *_entries(given, egress),

@@ -13,7 +13,7 @@ from itertools import starmap
 
 from awfproxy.credentials.secret import Secret
 from awfproxy.errors import CredentialMissing
-from awfproxy.providers.provider import Access, Added
+from awfproxy.providers.provider import Access, Added, KeyUse
 from awfproxy.providers.rules import OVERRIDES
 from awfproxy.wire.framing import CHUNKED, UNTIL_CLOSE, Framing, Length
 from awfproxy.wire.message import Field, Fields, RequestHead, ResponseHead, field
@@ -107,6 +107,13 @@ def prepare_request(
 
     `keys` are those that are there, as in `access.keys`; without the first, `CredentialMissing`.
     """
+    return prepare_with_key(head, framing, access, keys)[0]
+
+
+def prepare_with_key(
+    head: RequestHead, framing: Framing, access: Access, keys: Sequence[Secret | None]
+) -> tuple[RequestHead, bytes]:
+    """As `prepare_request`, with the key that has been put in: whoever relays the answer looks out for it."""
     nominated = head.tokens(b"connection")
     fields: list[Field] = []
     host_field, stripped = access.origin.host_field, access.stripped
@@ -135,21 +142,24 @@ def prepare_request(
     if access.without_query:
         target = without_parameters(target, access.without_query)
     target = join_base_path(access.base_path, target)
-    injected = [field(name, value) for name, value in _injected(head.method, target, access, keys)]
+    use, key = _chosen(head.method, target, access, keys)
+    injected = [field(name, value) for name, value in use.inject(key)]
     if access.defaults is not None:
         fields = _with_defaults(fields, injected, access.defaults(head.method, path_of(target)))
     fields += injected
-    return RequestHead(head.method, target, b"1.1", tuple(fields))
+    return RequestHead(head.method, target, b"1.1", tuple(fields)), key
 
 
-def _injected(method: bytes, target: bytes, access: Access, keys: Sequence[Secret | None]) -> Added:
+def _chosen(
+    method: bytes, target: bytes, access: Access, keys: Sequence[Secret | None]
+) -> tuple[KeyUse, bytes]:
     chosen = 0 if access.key_for is None else access.key_for(method, path_of(target))
     secret = keys[chosen]
     if secret is None:
         chosen, secret = 0, keys[0]
     if secret is None:
         raise CredentialMissing
-    return access.keys[chosen].inject(secret.reveal())
+    return access.keys[chosen], secret.reveal()
 
 
 def _with_defaults(fields: list[Field], injected: list[Field], defaults: Added) -> list[Field]:

@@ -20,7 +20,7 @@ class Secret:
         self.__value = value
 
     def reveal(self) -> bytes:
-        """The key itself: for the injector and the probe, and nobody else."""
+        """The key itself: for the injector, and nobody else."""
         return self.__value
 
     def __len__(self) -> int:

@@ -78,6 +78,8 @@ class AccessRecord:
         self.error = error
         self.websocket = False
         """A handshake that was forwarded, or would have been."""
+        self.leaks_masked = 0
+        """How often the key stood in the answer, and was masked."""
 
 
 _WEBSOCKET_ENDS = {
@@ -149,11 +151,16 @@ class AccessLine:
     @property
     def values(self) -> dict[str, str | int | float | None]:
         """The line's values by name, in its order; None (in text `-`) for what there is not."""
-        values = dict(zip(_NAMES, self._in_order(None), strict=True))
-        return values if self.upstream_host is None else {**values, "upstream_host": self.upstream_host}
+        values: dict[str, str | int | float | None] = dict(zip(_NAMES, self._in_order(None), strict=True))
+        if self.upstream_host is not None:
+            values["upstream_host"] = self.upstream_host
+        if self.record.leaks_masked:
+            values["leaks_masked"] = self.record.leaks_masked
+        return values
 
     def __str__(self) -> str:
-        return _TEXT % self._in_order("-")
+        text = _TEXT % self._in_order("-")
+        return f"{text} leaks_masked={self.record.leaks_masked}" if self.record.leaks_masked else text
 
     @property
     def event(self) -> str:
@@ -223,6 +230,8 @@ class AccessLog:
         if record.websocket or error is BadWebSocketHandshake or error is WebSocketUnsupported:
             self._websocket(record, _WEBSOCKET_ENDS.get(outcome, "complete"), duration)
         self._write(AccessLine(self._provider, record, outcome, duration, self._upstream_host))
+        if record.leaks_masked:
+            self._leaked(record)
         refused_on_the_way = error is not None and error.hop is Hop.EGRESS and record.status >= 500
         if error is not None and (error.status >= 500 or refused_on_the_way):
             _log.warn(
@@ -239,6 +248,20 @@ class AccessLog:
                 fix=error.fix,
                 detail=detail or error.code,
             )
+
+    def _leaked(self, record: AccessRecord) -> None:
+        self._metrics.leaks_masked += record.leaks_masked
+        _log.warn(
+            "{request_id}: the provider's answer had the key in it, {times} times; the client got stars "
+            "in its place.",
+            event="leak_masked",
+            request_id=printable(record.request_id),
+            provider=self._provider,
+            method=printable(record.method),
+            path=shown_path(record.target),
+            status=record.status,
+            times=record.leaks_masked,
+        )
 
     def _websocket(self, record: AccessRecord, what: str, duration: float | None) -> None:
         _log.info(

@@ -78,6 +78,8 @@ class Metrics:
         """Exchanges that ended with an error of ours, or with a 5xx of the provider's."""
         self.rule_refusals = 0
         """Exchanges that the path rules did not let through."""
+        self.leaks_masked = 0
+        """Keys in answers, in ended exchanges, that reached no client."""
         self.request_bytes = 0
         """Octets of content received from clients, in ended exchanges."""
         self.response_bytes = 0

@@ -67,6 +67,7 @@ class AwfproxyCollector(Collector):
         received = _counter("awfproxy_request_bytes", "Octets of content received from clients.")
         sent = _counter("awfproxy_response_bytes", "Octets of content sent to clients.")
         refused = _counter("awfproxy_rule_refusals", "Requests that the path rules did not let through.")
+        leaks = _counter("awfproxy_leaks_masked", "Keys in the provider's answers that were masked.")
         active = _gauge("awfproxy_active_requests", "Exchanges that have begun and not ended.")
         for part in self._parts:
             name, metrics = part.provider.name, part.metrics
@@ -85,8 +86,9 @@ class AwfproxyCollector(Collector):
             received.add_metric([name], metrics.request_bytes)
             sent.add_metric([name], metrics.response_bytes)
             refused.add_metric([name], metrics.rule_refusals)
+            leaks.add_metric([name], metrics.leaks_masked)
             active.add_metric([name], metrics.active_requests)
-        yield from (requests, phases, received, sent, refused, active)
+        yield from (requests, phases, received, sent, refused, leaks, active)
 
     def _tunnels(self) -> Iterator[Metric]:
         opened = _counter("awfproxy_tunnels_opened", "Tunnels to the origin that were opened.")

@@ -40,6 +40,7 @@ def _counters(parts: Sequence[PagePart], process: ProcessMetrics) -> Iterator[tu
         yield f"request_bytes_total:{name}", metrics.request_bytes
         yield f"response_bytes_total:{name}", metrics.response_bytes
         yield f"rule_refusals_total:{name}", metrics.rule_refusals
+        yield f"leaks_masked_total:{name}", metrics.leaks_masked
         yield f"tunnels_opened_total:{name}", tunnels.opened
         yield f"tunnels_reused_total:{name}", tunnels.reused
         for code, count in tunnels.failures.items():

@@ -12,7 +12,7 @@ from typing import Protocol as Interface
 
 import attrs
 
-from awfproxy.credentials.injector import as_handshake, client_framing, prepare_request, prepare_trailers
+from awfproxy.credentials.injector import as_handshake, client_framing, prepare_trailers, prepare_with_key
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors import (
     AwfError,
@@ -29,6 +29,7 @@ from awfproxy.net.deadlines import NEVER
 from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
 from awfproxy.observe.endmarker import EndMarker
 from awfproxy.observe.health import Health
+from awfproxy.observe.leakguard import SHORTEST, LeakGuard
 from awfproxy.providers.provider import Access, Provider
 from awfproxy.providers.rules import Rules
 from awfproxy.proxy.tunnel import Tunnel
@@ -57,6 +58,9 @@ class Forwarding:
     log: AccessLog
     upstream_head: Callable[[RequestHead, bytes], RequestHead] | None = None
     """The last change to each head that goes upstream, given the request id."""
+
+    leak_guard: bool = True
+    """Answers are searched for the key that was sent."""
 
 
 class Downstream(Interface):
@@ -125,6 +129,7 @@ class Exchange:
         "_end_marker",
         "_expects",
         "_forwarding",
+        "_guard",
         "_head",
         "_head_sent",
         "_moved",
@@ -151,6 +156,7 @@ class Exchange:
         self._head_sent = self._moved = False
         self._retried = False
         self._end_marker: EndMarker | None = None
+        self._guard: LeakGuard | None = None
         self.deadline = NEVER
         """In the reactor's seconds; whoever sweeps calls `deadline_passed` after it."""
 
@@ -168,12 +174,11 @@ class Exchange:
             return
         if in_force.rules and not self._allowed(in_force.rules):
             return
-        self._head = prepare_request(
-            self._client.head,
-            self._client.framing,
-            access=shared.access,
-            keys=in_force.keys,
+        self._head, key = prepare_with_key(
+            self._client.head, self._client.framing, shared.access, in_force.keys
         )
+        if shared.leak_guard and len(key) >= SHORTEST:
+            self._guard = LeakGuard(key)
         if self._client.websocket:
             self._head = as_handshake(self._head)
         if shared.upstream_head is not None:
@@ -294,11 +299,15 @@ class Exchange:
     def interim(self, head: ResponseHead) -> None:
         self._expects = self._expects and head.status != 100
         self._moved = True
+        if self._guard is not None:
+            head = self._guard.head(head)
         self._client.write_interim(head)
 
     def response_head(self, head: ResponseHead, framing: Framing) -> None:
         client = self._client
         self._head_sent = self._moved = True
+        if self._guard is not None:
+            head = self._guard.head(head)
         self._note(head)
         if 200 <= head.status < 300:
             self._forwarding.health.succeeded()
@@ -313,10 +322,14 @@ class Exchange:
         """The origin's 101: the exchange is over, and a tunnel takes its place."""
         client, connection, shared = self._client, self._connection, self._forwarding
         assert connection is not None
+        guard = self._guard
+        if guard is not None:
+            head = guard.head(head)
         self._note(head)
         shared.health.succeeded()
+        limits = shared.websocket_limits
         tunnel = Tunnel(
-            connection, record=client.record, log=shared.log, limits=shared.websocket_limits, now=client.now
+            connection, record=client.record, log=shared.log, limits=limits, now=client.now, guard=guard
         )
         self._state, self._connection, self.deadline = _DONE, None, NEVER
         connection.become_tunnel(tunnel)
@@ -327,11 +340,19 @@ class Exchange:
         self._client.record.response_bytes += len(content)
         if self._end_marker is not None:
             self._end_marker.feed(content)
-        self._client.write_body(content)
+        if self._guard is not None:
+            content = self._guard.feed(content)
+        if content:
+            self._client.write_body(content)
 
     def response_end(self, trailers: Fields) -> None:
         self._connection = None
-        client = self._client
+        client, guard = self._client, self._guard
+        if guard is not None:
+            if guard.held:
+                client.write_body(guard.end())
+            if trailers:
+                trailers = guard.fields(trailers)
         self._done(Outcome.COMPLETED)
         client.finish(trailers)
 
@@ -441,4 +462,6 @@ class Exchange:
     def _done(self, outcome: Outcome, detail: str = "") -> None:
         self._state = _DONE
         self.deadline = NEVER
+        if self._guard is not None:
+            self._client.record.leaks_masked = self._guard.masked
         self._forwarding.log.ended(self._client.record, outcome, self._client.now(), detail)

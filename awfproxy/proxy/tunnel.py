@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 
 from awfproxy.errors import AwfError, IncompleteMessage, ShuttingDown
 from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
+from awfproxy.observe.leakguard import LeakGuard
 from awfproxy.settings import WebSocketLimits
 
 _DRAIN_SILENCE = 2.0
@@ -83,6 +84,7 @@ class Tunnel:
     __slots__ = (
         "_client",
         "_draining",
+        "_guard",
         "_idle",
         "_log",
         "_moved",
@@ -102,12 +104,14 @@ class Tunnel:
         log: AccessLog,
         limits: WebSocketLimits,
         now: Callable[[], float],
+        guard: LeakGuard | None = None,
     ) -> None:
         self._client: ClientEnd
         self._origin = origin
         self._record = record
         self._log = log
         self._now = now
+        self._guard = guard
         self._state = _OPEN
         self._idle = limits.idle
         self._draining = False
@@ -156,10 +160,14 @@ class Tunnel:
         """Bytes for the client."""
         self._moved = True
         self._record.response_bytes += len(data)
-        self._client.write(data)
+        if self._guard is not None:
+            data = self._guard.feed(data)
+        if data:
+            self._client.write(data)
 
     def origin_ended(self) -> None:
         """The origin sends no more (close_notify); it may read on."""
+        self._release()
         if self._state is _OPEN:
             self._half_closed(_ORIGIN_ENDED)
             self._client.end_writing()
@@ -171,6 +179,7 @@ class Tunnel:
         if self._state is _CLOSED:
             return
         if orderly or self._state is _ORIGIN_ENDED:
+            self._release()
             self._done(Outcome.COMPLETED)
             self._client.close()
             return
@@ -213,6 +222,11 @@ class Tunnel:
 
     # --- inside ----------------------------------------------------------------------------------
 
+    def _release(self) -> None:
+        """The origin sends no more: what its last bytes might have become, they are not."""
+        if self._guard is not None and self._guard.held:
+            self._client.write(self._guard.end())
+
     def _half_closed(self, state: _State) -> None:
         self._state = state
         self._idle = min(self._idle, _HALF_CLOSED_SILENCE)
@@ -232,4 +246,6 @@ class Tunnel:
     def _done(self, outcome: Outcome, error: type[AwfError] | None = None) -> None:
         self._state = _CLOSED
         self._record.error = error or self._record.error
+        if self._guard is not None:
+            self._record.leaks_masked = self._guard.masked
         self._log.ended(self._record, outcome, self._now())

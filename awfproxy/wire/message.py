@@ -78,6 +78,8 @@ class ResponseHead(_Head):
     reason: bytes
     fields: Fields
     names: Set[bytes] | None = attrs.field(default=None, eq=False, repr=False)
+    raw: bytes = attrs.field(default=b"", eq=False, repr=False)
+    """What it was read from, where a parser has read it."""
 
     @property
     def interim(self) -> bool:

@@ -240,4 +240,5 @@ class ResponseHeadReader(_HeadReader):
         read = _known_status_line if len(start) <= _REMEMBERED else _read_status_line
         version, status, reason = read(start)
         fields = _fields(lines)
-        return ResponseHead(version, status, reason, fields, {item[0] for item in fields}), rest
+        names = {item[0] for item in fields}
+        return ResponseHead(version, status, reason, fields, names, head), rest

@@ -329,6 +329,7 @@ class House:
         profile=DEFAULT,
         endpoint=None,
         write=emit,
+        leak_guard=True,
     ):
         self.loop = Loop()
         self.sweep = Sweep(self.loop)
@@ -354,6 +355,7 @@ class House:
             health=self.health,
             log=log,
             upstream_head=profile.upstream_head,
+            leak_guard=leak_guard,
         )
         squid = "http://127.0.0.1:3128"
         part = PagePart(OPENAI, access, self.health, self.metrics, self.pool)

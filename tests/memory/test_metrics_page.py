@@ -90,6 +90,7 @@ def test_counters_have_the_sidecars_names_and_labels(used):
         "request_bytes_total:openai": 3,
         "response_bytes_total:openai": 12,
         "rule_refusals_total:openai": 1,
+        "leaks_masked_total:openai": 0,
         "tunnels_opened_total:openai": 1,
         "tunnels_reused_total:openai": 2,
         "reloads_total:ok": 0,
