@@ -290,7 +290,10 @@ class TlsConnection:
         self._flush()
 
     def abortConnection(self) -> None:
+        """Ends now. A request that still waits to be sent is not: nobody wants its answer any more."""
         self._writable = False
+        if hasattr(self.transport, "drop_unsent"):  # ours has it
+            self.transport.drop_unsent()
         self.transport.abortConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:

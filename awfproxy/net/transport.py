@@ -150,7 +150,7 @@ class StreamTransport:
             elif not queue:
                 return
             else:
-                sent = self._socket.sendmsg([queue[i] for i in range(min(len(queue), _MAX_PIECES))])
+                sent = self._send_some()
         except (BlockingIOError, InterruptedError):
             return
         except OSError as problem:
@@ -167,6 +167,15 @@ class StreamTransport:
             sent -= len(queue.popleft())
         if sent:
             queue[0] = memoryview(queue[0])[sent:]
+
+    def _send_some(self) -> int:
+        queue = self._queue
+        return self._socket.sendmsg([queue[i] for i in range(min(len(queue), _MAX_PIECES))])
+
+    def drop_unsent(self) -> None:
+        """Sends nothing of what waits: for who aborts, and would rather have said nothing."""
+        self._queue.clear()
+        self._queued = 0
 
     def flush(self) -> None:
         """From the hub: sends what has been written while it served other events."""
@@ -248,7 +257,15 @@ class StreamTransport:
             self._end_soon()
 
     def abortConnection(self) -> None:
+        """Ends now, with a reset behind what was sent.
+
+        What waits for the other events of a batch is tried once: had there been one event, it would have left
+        before. A peer reads what it was sent, and then of the reset.
+        """
         if self.connected:
+            if self._queue and not self._writing:
+                with suppress(OSError):
+                    self._send_some()
             with suppress(OSError):  # of a unix socket, or one that is gone, closing is all there is
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._release()

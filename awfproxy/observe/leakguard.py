@@ -53,8 +53,8 @@ class LeakGuard:
     def feed(self, data: bytes) -> bytes:
         """What may leave now of the body, of which `data` (not empty) is the next piece; may be empty."""
         key, last = self._key, data[-1]
-        # The common case: one search, by `find`, since `in` costs twice as much (it tries a number first), and
-        # a last byte that is in no key; or one not in the beginning, and the beginning nowhere near.
+        # The common case: one search (by `find`, since `in` tries a number first and costs twice as much) and
+        # a last byte that is in no key; or one that is not in the beginning, with the beginning nowhere near.
         if not self._tail and data.find(key) < 0:
             if last not in _ALPHABET and last not in key:
                 return data
@@ -71,7 +71,8 @@ class LeakGuard:
 
     def head(self, head: ResponseHead) -> ResponseHead:
         """The head without the key. Content-Length stays in any case: it is framing."""
-        if head.raw.find(self._key) < 0:
+        raw: bytes = head.raw
+        if raw.find(self._key) < 0:
             return head
         fields = self.fields(head.fields)
         names = {lower for lower, _, _ in fields}

@@ -5,6 +5,7 @@ the lower-case name is made once, when the head is read.
 """
 
 from collections.abc import Set
+from typing import Any
 
 import attrs
 
@@ -78,8 +79,9 @@ class ResponseHead(_Head):
     reason: bytes
     fields: Fields
     names: Set[bytes] | None = attrs.field(default=None, eq=False, repr=False)
-    raw: bytes = attrs.field(default=b"", eq=False, repr=False)
-    """What it was read from, where a parser has read it."""
+    # Not `bytes`, against which mypyc would check what stands here until attrs has made the class.
+    raw: Any = attrs.field(default=b"", eq=False, repr=False)
+    """The bytes that it was read from, where a parser has read it."""
 
     @property
     def interim(self) -> bool:

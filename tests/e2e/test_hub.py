@@ -310,8 +310,51 @@ async def test_the_end_comes_from_outside_of_the_call_that_asks_for_it(hub: Hub)
         assert echo.events == ["made", "received", "asked", "lost"]
 
 
-async def test_an_aborted_connection_sends_nothing_of_what_waited(hub: Hub) -> None:
+@pytest.mark.parametrize("writes", [[], [b"a", b"b" * 16385, b"c"]])
+async def test_what_waited_leaves_before_an_abort_as_it_would_have_without_the_others(
+    hub: Hub, writes: list[bytes]
+) -> None:
+    def end(transport: Any) -> None:
+        transport.abortConnection()
+        echo.note("asked")
+
+    echo = Echo(end)
+    echo.writes = writes
+    async with batch(hub, echo, Recorder()) as peers:
+        hub.doRead()
+        expected = b"".join(writes) or b"x"
+        assert await peers[0].exactly(len(expected)) == expected
+        assert await echo.ends() is error.ConnectionAborted
+        assert echo.events == ["made", "received", "asked", "lost"]
+
+
+async def test_over_tcp_what_waited_is_read_before_the_reset(hub: Hub) -> None:
+    echo, received = Echo(lambda transport: transport.abortConnection()), bytearray()
+    async with wired(hub, echo) as (_, peer), wired(hub, Recorder(), UNIX) as (_, other):
+        await turns()
+        peer.sock.send(b"x")
+        other.sock.send(b"y")
+        await eventually(lambda: bool(select([echo.transport.getHandle()], [], [], 0)[0]))
+        hub.doRead()
+        assert await peer.is_reset(received)
+        assert received == b"x"
+
+
+async def test_what_waits_for_a_peer_that_takes_nothing_is_not_waited_for_by_an_abort(hub: Hub) -> None:
     echo = Echo(lambda transport: transport.abortConnection())
+    async with batch(hub, echo, Recorder()) as peers:
+        fill(echo.transport)
+        hub.doRead()
+        assert await echo.ends() is error.ConnectionAborted
+        assert b"x" not in await peers[0].rest()
+
+
+async def test_who_drops_what_waited_sends_nothing_of_it(hub: Hub) -> None:
+    def end(transport: Any) -> None:
+        transport.drop_unsent()
+        transport.abortConnection()
+
+    echo = Echo(end)
     async with batch(hub, echo, Recorder()) as peers:
         assert await echo.ends() is error.ConnectionAborted
         assert peers[0].sock.recv(10) == b""

@@ -134,13 +134,13 @@ class Server:
 class Handshake:
     """A connection to a server with that certificate, up to where it gets by itself."""
 
-    def __init__(self, options, context, application=None):
+    def __init__(self, options, context, application=None, wire=Wire):
         self.application = application or Application()
         self.loop = Loop()
         self.tls = TlsConnection(options, self.application)
         self.ready, self.failed = [], []
         self.tls.ready.addCallbacks(self.ready.append, lambda failure: self.failed.append(failure.value))
-        self.wire = Wire(self.loop, self.tls)
+        self.wire = wire(self.loop, self.tls)
         self.server = Server(context)
         self.settle()
 
@@ -283,6 +283,23 @@ def test_a_peer_without_tls_is_refused(options, data):
     assert data[:4].decode("latin-1") not in failed[0].detail
     assert application.made is False
     assert wire.lost is not None
+
+
+def test_what_waits_to_be_sent_when_it_is_aborted_is_dropped_first(options, context):
+    """A whole request might, whose client has left: the origin is not to do anything for it."""
+    asked = []
+
+    class Waiting(Wire):
+        def drop_unsent(self):
+            asked.append("drop")
+
+        def abortConnection(self):
+            asked.append("abort")
+            super().abortConnection()
+
+    shaken = Handshake(options, context, wire=Waiting)
+    shaken.tls.abortConnection()
+    assert asked == ["drop", "abort"]
 
 
 @pytest.mark.parametrize("end", ["finish", "reset"])

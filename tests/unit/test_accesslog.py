@@ -101,6 +101,24 @@ def test_text_line_has_the_same_values(events: list[LogEvent]) -> None:
         assert word in words
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_keys_masked_in_the_answer_are_on_the_line_counted_and_warned_of(
+    form: str, events: list[LogEvent]
+) -> None:
+    metrics, leaking, clean = Metrics(), record(status=200), record(status=200)
+    leaking.leaks_masked = 2
+    log = AccessLog("openai", metrics)
+    log.ended(leaking, Outcome.COMPLETED, 101.0)
+    log.ended(clean, Outcome.COMPLETED, 101.0)
+    line, warning, other = (FORMS[form](event) for event in events)
+    assert line.endswith({"text": " leaks_masked=2\n", "json": ',"leaks_masked":2}\n'}[form])
+    assert "leaks_masked" not in other
+    assert "the-id: the provider's answer had the key in it, 2 times" in warning
+    assert (events[1]["event"], events[1]["log_level"].name) == ("leak_masked", "warn")
+    assert "secret" not in warning
+    assert metrics.leaks_masked == 2
+
+
 def test_what_is_not_known_is_said_to_be_so(events: list[LogEvent]) -> None:
     AccessLog("openai", Metrics()).ended(record(), Outcome.CLIENT_LEFT, 100.0)
     line = as_json(events[0])

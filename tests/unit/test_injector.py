@@ -18,6 +18,7 @@ from awfproxy.credentials.injector import (
     prepare_response_trailers,
     prepare_switch,
     prepare_trailers,
+    prepare_with_key,
 )
 from awfproxy.credentials.secret import Secret
 from awfproxy.errors import CredentialMissing
@@ -361,6 +362,22 @@ def test_key_is_the_chosen_one_or_the_first_where_that_is_missing(
     secrets = [None if key is None else Secret(key) for key in keys]
     after = prepare_request(RequestHead(method, b"/", b"1.1", sent), NO_BODY, access=access, keys=secrets)
     assert after.fields == fields(HOST, expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "keys", "expected"),
+    [(b"POST", (b"k1", b"k2"), b"k1"), (b"GET", (b"k1", b"k2"), b"k2"), (b"GET", (b"k1", None), b"k1")],
+)
+def test_the_key_that_is_given_back_is_the_one_in_the_head(
+    method: bytes, keys: tuple[bytes | None, ...], expected: bytes
+) -> None:
+    access = access_with(
+        KeyUse("A", "a", bearer), KeyUse("B", "b", bearer), key_for=lambda method, path: int(method == b"GET")
+    )
+    secrets = [None if key is None else Secret(key) for key in keys]
+    after, key = prepare_with_key(RequestHead(method, b"/", b"1.1", ()), NO_BODY, access, secrets)
+    assert key == expected
+    assert after.fields == fields(HOST, (b"Authorization", b"Bearer " + expected))
 
 
 def test_only_the_chosen_key_is_revealed() -> None:

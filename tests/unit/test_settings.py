@@ -69,6 +69,12 @@ def test_defaults(environ: dict[str, str]) -> None:
     assert made.pool == PoolLimits()
     assert (made.max_connections, made.local_pages, made.log_format) == (2048, "", "text")
     assert (made.roots_file, made.extra_ca_files, made.warnings) == (None, (), ())
+    assert made.leak_guard
+
+
+def test_the_leak_guard_can_be_switched_off(environ: dict[str, str]) -> None:
+    assert not settings(environ, "--leak-guard", "off").leak_guard
+    assert not toml(environ, 'leak-guard = "off"').leak_guard
 
 
 def test_websocket_has_limits_of_its_own_and_can_be_refused(environ: dict[str, str]) -> None:
