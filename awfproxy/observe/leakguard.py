@@ -71,8 +71,8 @@ class LeakGuard:
 
     def head(self, head: ResponseHead) -> ResponseHead:
         """The head without the key. Content-Length stays in any case: it is framing."""
-        raw: bytes = head.raw
-        if raw.find(self._key) < 0:
+        raw: bytes | None = head.raw
+        if raw is None or raw.find(self._key) < 0:
             return head
         fields = self.fields(head.fields)
         names = {lower for lower, _, _ in fields}

@@ -79,8 +79,8 @@ class ResponseHead(_Head):
     reason: bytes
     fields: Fields
     names: Set[bytes] | None = attrs.field(default=None, eq=False, repr=False)
-    # Not `bytes`, against which mypyc would check what stands here until attrs has made the class.
-    raw: Any = attrs.field(default=b"", eq=False, repr=False)
+    # Not `bytes | None`: mypyc would check against it what stands here until attrs has made the class.
+    raw: Any = attrs.field(default=None, eq=False, repr=False)
     """The bytes that it was read from, where a parser has read it."""
 
     @property
