@@ -45,7 +45,8 @@ def request(data: bytes) -> None:
     assert all(other == read[0] for other in read), "the cut matters"
     theirs = _by_h11(data, body[1])
     assert theirs[:3] == (_as_h11(head), *_framed(admitted)), "h11 reads the head otherwise"
-    assert theirs[3] is None or theirs[3] == (body[0], _pairs(body[1]), body[2]), "h11 reads the body otherwise"
+    same = theirs[3] is None or theirs[3] == (body[0], _pairs(body[1]), body[2])
+    assert same, "h11 reads the body otherwise"
 
 
 def forward(data: bytes) -> None:

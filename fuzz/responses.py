@@ -139,7 +139,7 @@ def _same_by_h11(method: bytes, data: bytes, ours: _Answer) -> None:
         try:
             event = client.next_event()
         except h11.RemoteProtocolError:
-            # It judges framing where there is none: in interim heads and trailers, where here it is taken out.
+            # It judges framing in interim heads and trailers too, where here it is taken out.
             others = (*ours.trailers, *(item for each in ours.before for item in each.fields))
             assert any(lower in (b"content-length", b"transfer-encoding") for lower, _, _ in others)
             return

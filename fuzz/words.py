@@ -1,9 +1,10 @@
 """What else of a peer is read: the egress proxy's answer, targets, JSON, events; and what is said of it."""
 
 import re
+from contextlib import suppress
 
 from awfproxy.credentials.verdict import read_error
-from awfproxy.errors import AmbiguousTarget, BadTarget
+from awfproxy.errors import AmbiguousTarget, BadTarget, PathDenied
 from awfproxy.net.egress import connect_answer
 from awfproxy.observe.accesslog import AccessLine, AccessRecord, Outcome
 from awfproxy.observe.endmarker import EndMarker
@@ -34,7 +35,8 @@ def egress(data: bytes) -> None:
         assert re.match(rb"HTTP/1\.[01] 2[0-9][0-9]( |\r\n|$)", head)
         assert (whole[1], first[1]) == (rest, b"")
     else:
-        assert re.fullmatch(r"not an HTTP answer|CONNECT was answered \d{3}(, [A-Z_]{1,64})?", whole[0].detail)
+        words = r"not an HTTP answer|CONNECT was answered \d{3}(, [A-Z_]{1,64})?"
+        assert re.fullmatch(words, whole[0].detail)
 
 
 def target(data: bytes) -> None:
@@ -53,12 +55,8 @@ def target(data: bytes) -> None:
         bare = without_parameters(path, _PARAMETERS)
         assert without_parameters(bare, _PARAMETERS) == bare
         assert path_of(path) == re.split(rb"[?#]", path)[0]
-        try:
+        with suppress(AmbiguousTarget, PathDenied):
             _RULES.enforce(b"GET", joined)
-        except AmbiguousTarget:
-            pass
-        except Exception as refused:
-            assert type(refused).__name__ == "PathDenied"
 
 
 def answer(data: bytes) -> None:
