@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
 
@@ -83,6 +84,10 @@ def _sockets(reactor: Any) -> set[Any]:
 _skipped_on_ci: list[str] = []
 _seen: list[Seen] = []
 _stale: list[str] = []
+
+
+# Where CI is set, hypothesis itself tries the same examples in every run.
+hypothesis.settings.register_profile("long", max_examples=10_000, deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

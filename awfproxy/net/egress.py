@@ -30,7 +30,7 @@ from awfproxy.wire.target import Origin
 
 _MAX_ANSWER = 16384
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?")
-_SQUID_ERROR = re.compile(rb"(?i)\r\nx-squid-error:[ \t]*([A-Z_]{1,64})")
+_SQUID_ERROR = re.compile(rb"\r\n(?i:x-squid-error):[ \t]*([A-Z_]{1,64})")
 
 
 def connect_request(origin: Origin, authorization: Secret | None) -> bytes:

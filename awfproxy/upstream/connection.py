@@ -318,6 +318,7 @@ class UpstreamConnection:
             and not self._until_close
             and not self._websocket
             and b"close" not in head.tokens(b"connection")
+            and not (framing is NO_BODY and _announces_body(self._method, head))
         )
         self._state = _RECEIVING
         self._body = body_reader(framing)
@@ -402,6 +403,19 @@ def _to_websocket(head: ResponseHead) -> bool:
         head.version == b"1.1"
         and head.tokens(b"upgrade") == [b"websocket"]
         and b"upgrade" in head.tokens(b"connection")
+    )
+
+
+def _announces_body(method: bytes, head: ResponseHead) -> bool:
+    """Of a head that no body belongs to (HEAD, 204, 304), though one is spoken of.
+
+    Some origins send it all the same. It may come after the next request has been sent, and would be read as
+    the answer to that one; and a client that chooses its content would so answer another one's request.
+    """
+    return (
+        method == b"HEAD"
+        or bool(head.values(b"transfer-encoding"))
+        or head.values(b"content-length") not in ([], [b"0"])
     )
 
 

@@ -49,10 +49,14 @@ def request_framing(head: RequestHead) -> Framing:
 
 
 def response_framing(method: bytes, head: ResponseHead) -> Framing:
-    """The framing of the response to a request by `method`; raises `MalformedMessage` likewise."""
+    """The framing of the response to a request by `method`; raises `MalformedMessage` likewise.
+
+    Also where there is no body (RFC 9112 6.3, rule 1): the length that such a head gives is relayed.
+    """
+    declared = _declared(head)
     if method == b"HEAD" or head.status < 200 or head.status in (204, 304):
         return NO_BODY
-    return _declared(head) or UNTIL_CLOSE
+    return declared or UNTIL_CLOSE
 
 
 def _declared(head: RequestHead | ResponseHead) -> Framing | None:

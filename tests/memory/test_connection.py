@@ -92,7 +92,8 @@ def tunnel():
         (CHUNKED_HEAD + chunk(b"hel") + chunk(b"lo") + b"0\r\n\r\n", b"hello"),
         (CHUNKED_HEAD + b"5;ext=1\r\nhello\r\n0\r\nX-T: 1\r\n\r\n", b"hello"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
-        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b""),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", b""),
+        (b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", b""),
     ],
 )
 @pytest.mark.parametrize("bytewise", [False, True])
@@ -113,7 +114,6 @@ def test_a_response_to_head_has_no_body(tunnel, framing):
     sink = tunnel.ask(b"HEAD")
     tunnel.wire.deliver(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n")
     assert sink.story == [200, "end"]
-    assert tunnel.connection.reusable
 
 
 def test_interim_responses_are_relayed_before_the_final_one(tunnel):
@@ -212,6 +212,26 @@ def test_excess_bytes_after_the_end_poison_the_connection(tunnel, method, data):
     assert b"smuggled" not in sink.content
     assert "free" not in tunnel.owner.told
     assert tunnel.wire.aborted
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        (b"HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 8\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 8\r\n\r\n"),
+        (b"POST", b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ],
+)
+def test_connection_on_which_a_body_may_follow_that_does_not_belong_is_not_reused(tunnel, method, head):
+    """It could come after the next request, and be read as the answer to that one."""
+    sink = tunnel.ask(method)
+    tunnel.wire.deliver(head)
+    assert sink.story == [int(head[9:12]), "end"]
+    assert "free" not in tunnel.owner.told
+    assert not tunnel.connection.reusable
 
 
 @pytest.mark.parametrize("cut", [1, 3])

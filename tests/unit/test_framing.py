@@ -100,6 +100,14 @@ def test_ambiguous_response_is_refused(name: str) -> None:
         response_framing(b"GET", response(200, *AMBIGUOUS[name]))
 
 
+@pytest.mark.parametrize("name", AMBIGUOUS)
+@pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])
+def test_ambiguous_length_is_refused_where_there_is_no_body(method: bytes, status: int, name: str) -> None:
+    """It would be relayed, to a client that may think otherwise of there being none."""
+    with pytest.raises(MalformedMessage):
+        response_framing(method, response(status, *AMBIGUOUS[name]))
+
+
 def test_coding_in_http_1_0_is_refused_both_ways() -> None:
     with pytest.raises(MalformedMessage):
         request_framing(request((TE, b"chunked"), version=b"1.0"))

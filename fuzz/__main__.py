@@ -1,0 +1,51 @@
+"""`python -m fuzz TARGET [CORPUS...] [-libfuzzer_option=value ...]`; without a target, their names.
+
+`--replay` runs the target over the files of its corpus and no others, and needs no atheris.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+TARGETS = {
+    "request": "requests",
+    "forward": "requests",
+    "chunks": "requests",
+    "response": "responses",
+    "egress": "words",
+    "target": "words",
+    "answer": "words",
+    "events": "words",
+    "line": "words",
+    "settings": "settings",
+}
+"""By name, and the module that has it."""
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def main(arguments: list[str]) -> None:
+    if not arguments or arguments[0] not in TARGETS:
+        print("\n".join(TARGETS))
+        sys.exit(0 if not arguments else 64)
+    name, *options = arguments
+    if options == ["--replay"]:
+        run = _target(name)
+        for path in sorted((CORPUS / name).iterdir()):
+            run(path.read_bytes())
+        return
+    import atheris
+
+    with atheris.instrument_imports(include=["awfproxy"]):
+        run = _target(name)
+    atheris.Setup([f"fuzz {name}", *options], run)
+    atheris.Fuzz()
+
+
+def _target(name: str) -> Callable[[bytes], None]:
+    found: Callable[[bytes], None] = getattr(importlib.import_module(f"fuzz.{TARGETS[name]}"), name)
+    return found
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
