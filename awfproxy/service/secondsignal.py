@@ -27,8 +27,8 @@ def end_at_second_signal(
 ) -> None:
     """From now on a signal that comes while the reactor stops ends the process with the status of the first.
 
-    `cut` ends what is under way: connections are to be seen to break off, and have their lines. Call this once
-    the reactor runs and the handlers of the first signal are set.
+    `cut` ends what is under way: connections are to be seen to break off, and have their lines. Call this
+    once the reactor runs and the handlers of the first signal are set.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     stopping = False

@@ -1,4 +1,4 @@
-"""Stopping: what SIGTERM does to each kind of connection, what the deadline does, what a second signal does."""
+"""Stopping: what SIGTERM does to each kind of connection, what the deadline and a second signal do."""
 
 import os
 import signal
