@@ -1,4 +1,4 @@
-"""What a client has received, as the words of a table: each answer's status and code, and whether it is whole."""
+"""What a client has received, in the words of a table: the answers' statuses and codes, and what was cut."""
 
 import attrs
 
@@ -12,6 +12,11 @@ class Answer:
     closes: bool
     complete: bool
     content: bytes
+
+    @property
+    def ends_nothing(self) -> bool:
+        """It is whole, and the connection goes on as HTTP behind it."""
+        return self.complete and not self.closes and self.status != 101
 
     def __str__(self) -> str:
         words = [str(self.status), *([self.code] if self.code else []), *([] if self.complete else ["cut"])]

@@ -226,6 +226,8 @@ class Place:
             await door.ready()
             with suppress(BlockingIOError):
                 peer = Peer(self.squid.accept()[0])
+                # A reset throws away what waits for an acknowledgement.
+                peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
                 self._peers.append(peer)
                 self.served += 1
                 self._serving.append(self._run(self._play(serve, peer)))
