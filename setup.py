@@ -33,6 +33,7 @@ COMPILED = [
     "awfproxy/observe/metrics.py",
     "awfproxy/observe/requestevents.py",
     "awfproxy/upstream/connection.py",
+    "awfproxy/upstream/cooldown.py",
     "awfproxy/upstream/pool.py",
     "awfproxy/proxy/admission.py",
     "awfproxy/proxy/channel.py",

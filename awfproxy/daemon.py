@@ -43,6 +43,7 @@ from awfproxy.service.models import Listed, ModelFetch
 from awfproxy.service.places import host_and_port
 from awfproxy.service.probe import KeyProbe
 from awfproxy.service.reload import Reloader, judge_by_validator, on_hangup
+from awfproxy.service.secondsignal import end_at_second_signal
 from awfproxy.service.systemd import Notifier, notify
 from awfproxy.service.validator import NothingToCheck, Validator, validator_for
 from awfproxy.settings import Probe, Settings, in_force
@@ -134,6 +135,9 @@ def make_services(
     )
     if profile.ends_with_0:
         reactor.callWhenRunning(end_with_0, reactor)
+    reactor.callWhenRunning(
+        end_at_second_signal, reactor, exit_status, cut=gate.cut, with_0=profile.ends_with_0
+    )
     services = Daemon()  # type: ignore[no-untyped-call]
     gate.setServiceParent(services)  # type: ignore[no-untyped-call]
     return services

@@ -98,6 +98,10 @@ class AwfproxyCollector(Collector):
             "Tunnels that could not be opened, by the code of the error.",
             labels=["provider", "code"],
         )
+        not_tried = _counter(
+            "awfproxy_tunnels_not_tried",
+            "Requests told the last error, after several tunnels in a row failed.",
+        )
         tunnels = _gauge("awfproxy_tunnels", "Tunnels to the origin.", "state")
         waiting = _gauge("awfproxy_waiting_requests", "Requests that wait for a tunnel.")
         for part in self._parts:
@@ -106,10 +110,11 @@ class AwfproxyCollector(Collector):
             reused.add_metric([name], stats.reused)
             for code, count in stats.failures.items():
                 failed.add_metric([name, code], count)
+            not_tried.add_metric([name], stats.not_tried)
             for state, count in (("idle", stats.idle), ("busy", stats.busy), ("opening", stats.opening)):
                 tunnels.add_metric([name, state], count)
             waiting.add_metric([name], stats.waiting)
-        yield from (opened, reused, failed, tunnels, waiting)
+        yield from (opened, reused, failed, not_tried, tunnels, waiting)
 
     def _state(self) -> Iterator[Metric]:
         key = _gauge("awfproxy_key_state", "1 for the state that the key is in.", "state")

@@ -45,6 +45,7 @@ def _counters(parts: Sequence[PagePart], process: ProcessMetrics) -> Iterator[tu
         yield f"tunnels_reused_total:{name}", tunnels.reused
         for code, count in tunnels.failures.items():
             yield f"tunnels_failed_total:{name}:{code}", count
+        yield f"tunnels_not_tried_total:{name}", tunnels.not_tried
     yield "reloads_total:ok", process.reloads_ok
     yield "reloads_total:refused", process.reloads_refused
 

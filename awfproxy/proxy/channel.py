@@ -14,13 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from awfproxy.errors import (
-    AwfError,
-    ClientError,
-    InternalError,
-    RequestHeadTimeout,
-    TooManyConnections,
-)
+from awfproxy.errors import AwfError, ClientError, InternalError, RequestHeadTimeout, TooManyConnections
 from awfproxy.net.deadlines import NEVER
 from awfproxy.net.transport import seen_ending
 from awfproxy.observe.accesslog import AccessRecord, Outcome
@@ -40,6 +34,8 @@ _HALF_CLOSE = 2.0
 """Seconds after a request's end in which its client's FIN means "I have sent all", not "I have gone"."""
 _LINGER = 2.0
 """Seconds in which a client that still sends may read our last response, from when all of it has left."""
+_STILL_USED = 1.0
+"""Seconds since its last use in which a stop does not close a connection: a request may be on its way."""
 _EMPTY_HEAD: Final = RequestHead(b"-", b"-", b"1.1", ())
 _log = Logger(namespace="awfproxy.proxy.channel")
 
@@ -80,11 +76,7 @@ class Channel:
         self._request: Request | None = None
         self._tunnel: Tunnel | None = None
         self._held = b""
-        self._advancing = False
-        self._held_up = False
-        self._half_closed = False
-        self._full = False
-        self._paused = False
+        self._advancing = self._held_up = self._half_closed = self._full = self._paused = False
         self._unsent = 0
         self._write_ended = self._draining = False
         self._received_at = 0.0
@@ -233,7 +225,7 @@ class Channel:
         websocket = admitted.websocket
         request = self._request = Request(self, admitted.head, admitted.framing, record, websocket)
         # What follows a handshake is never a request, whether it is granted or not.
-        self.closing_after = self.closing_after or websocket
+        self.closing_after = self.closing_after or websocket or self._draining
         if admitted.framing is NO_BODY:
             self._state = _ANSWERING
             self._received_at = record.started
@@ -339,7 +331,7 @@ class Channel:
             self._close()
             return
         self._state = _HEAD
-        self._wait_for_client(self.site.deadlines.idle)
+        self._wait_for_client(_STILL_USED if self._draining else self.site.deadlines.idle)
         self.resume_reading()
         if self._held or self._half_closed:
             self._safely(self._advance)
@@ -416,12 +408,18 @@ class Channel:
             self.transport.loseConnection()
 
     def drain(self) -> None:
-        """No more requests after the current one."""
-        self.closing_after = self._draining = True
+        """One more request at most: that which may be on its way, since no response has told of the end."""
+        self._draining = True
+        waits = self.site.deadlines
         if self._tunnel is not None:
             self._tunnel.drain()
-        elif self._request is None:
-            self._close()
+        elif self._request is not None:
+            self.closing_after = self.closing_after or not self._request.response_begun
+        elif self._state is _HEAD:
+            used = self.deadline - (waits.idle if self._received_at else waits.head)
+            self.deadline = min(self.deadline, (self.seconds() if self._reader.begun else used) + _STILL_USED)
+            if self._held or self.deadline <= self.seconds():
+                self._close()
 
     def drain_deadline_passed(self) -> None:
         """Ends whatever is still under way: with a 503 where no head has been sent, else with a reset."""

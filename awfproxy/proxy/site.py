@@ -95,7 +95,7 @@ class ProxySite(HTTPFactory):
         It waits for the connections' ends, not the responses': only then have all bytes left.
         """
         self._drained = Deferred()
-        expiry = self._reactor.callLater(deadline, self._abort_all)
+        expiry = self._reactor.callLater(deadline, self.cut)
         for channel in list(self._channels):
             channel.drain()
         self._check_drained()
@@ -105,7 +105,8 @@ class ProxySite(HTTPFactory):
             if expiry.active():
                 expiry.cancel()
 
-    def _abort_all(self) -> None:
+    def cut(self) -> None:
+        """Ends all that is under way: with a 503 where no head has been sent, else with a reset."""
         for channel in list(self._channels):
             channel.drain_deadline_passed()
 

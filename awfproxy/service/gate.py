@@ -148,6 +148,11 @@ class Gate(Service):
             return Deferred.fromCoroutine(self._drain())
         return None
 
+    def cut(self) -> None:
+        """Ends all exchanges now, as at the drain's deadline; the process is about to end."""
+        for front in self._fronts:
+            front.site.cut()
+
     # --- opening -------------------------------------------------------------------------------
 
     def _begin(self) -> None:

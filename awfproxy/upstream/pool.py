@@ -21,6 +21,7 @@ from awfproxy.errors import AwfError, InternalError
 from awfproxy.net.deadlines import INTERVAL, Sweep
 from awfproxy.settings import PoolLimits
 from awfproxy.upstream.connection import UpstreamConnection
+from awfproxy.upstream.cooldown import Cooldown
 
 _CHECK_AFTER = 1.0
 """Seconds idle after which a tunnel is looked at before it is reused."""
@@ -55,6 +56,8 @@ class PoolStats:
     """Times that a tunnel was given to a request and had served another before."""
     failures: Mapping[str, int]
     """`failed` by the code of the error."""
+    not_tried: int
+    """Requests that were told the last error, because so many attempts in a row had failed."""
 
 
 @attrs.define(eq=False)
@@ -100,6 +103,8 @@ class Pool(Service):
         self._attempts: dict[int, _Attempt] = {}
         self._opened = self._reused = self._numbered = self._newest_ready = 0
         self._failures: dict[str, int] = {}
+        self._cooldown = Cooldown()
+        self._not_tried = 0
         self._warm_at = 0.0
         self._open = self._opening_more = False
         self.deadline = 0.0
@@ -139,6 +144,7 @@ class Pool(Service):
             failed=sum(self._failures.values()),
             reused=self._reused,
             failures=dict(self._failures),
+            not_tried=self._not_tried,
         )
 
     # --- for exchanges ---------------------------------------------------------------------------
@@ -212,14 +218,20 @@ class Pool(Service):
     def _open_more(self) -> None:
         """As many attempts as there are waiters, within the limits; never inside itself.
 
-        An attempt can fail at once (no route), and its failure comes back here.
+        An attempt can fail at once (no route), and its failure comes back here. After several failures in a
+        row there are none for a moment: who would be the reason for one is told the last error.
         """
         if self._opening_more:
             return
         self._opening_more = True
         try:
             while self._promised() < len(self._waiting) and (self._room() or self._make_room()):
-                self._begin()
+                refusal = self._cooldown.refusal(self._sweep.seconds())
+                if refusal is None:
+                    self._begin()
+                else:
+                    self._not_tried += 1
+                    self._waiting.pop().waiter.tunnel_failed(refusal)  # those before it have attempts to come
         finally:
             self._opening_more = False
 
@@ -262,6 +274,7 @@ class Pool(Service):
         assert isinstance(connection, UpstreamConnection)
         del self._attempts[attempt.number]
         self._opened += 1
+        self._cooldown.succeeded()
         self._newest_ready = max(self._newest_ready, attempt.number)
         for other in self._attempts.values():
             if other.number < attempt.number:
@@ -283,7 +296,10 @@ class Pool(Service):
             self._heard(reason)
         if self._promised() < len(self._waiting):
             place = self._waiting[0]
-            if reason.retryable and reason.status != 504 and not place.retried:
+            now = self._sweep.seconds()
+            self._cooldown.failed(reason, now)
+            again = self._cooldown.refusal(now) is None
+            if again and reason.retryable and reason.status != 504 and not place.retried:
                 place.retried = True
             else:
                 self._waiting.popleft()

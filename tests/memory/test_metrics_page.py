@@ -93,6 +93,7 @@ def test_counters_have_the_sidecars_names_and_labels(used):
         "leaks_masked_total:openai": 0,
         "tunnels_opened_total:openai": 1,
         "tunnels_reused_total:openai": 2,
+        "tunnels_not_tried_total:openai": 0,
         "reloads_total:ok": 0,
         "reloads_total:refused": 0,
     }
@@ -132,15 +133,21 @@ def test_gauge_of_active_requests_falls_back_to_nought(house):
 
 def test_failed_tunnels_are_counted_by_cause(build):
     house = build(automatic=False)
-    for error in EgressDenied(), EgressDenied(), EgressUnreachable():
-        house.client().deliver(get())
+    for error in EgressUnreachable(), EgressUnreachable(), EgressDenied():
+        if not house.endpoint.pending:
+            house.client().deliver(get())
         house.endpoint.pending[0].fail(error)
-    for attempt in house.endpoint.pending:
-        attempt.fail(EgressUnreachable())
+    assert as_json(house)["counters"]["tunnels_not_tried_total:openai"] == 0
+    house.client().deliver(get())
+    house.wait(0.25)
+    house.client().deliver(get())
+    house.endpoint.pending[0].fail(EgressDenied())
     counters = as_json(house)["counters"]
     assert counters["tunnels_failed_total:openai:egress_denied"] == 2
     assert counters["tunnels_failed_total:openai:egress_unreachable"] == 2
-    assert counters["requests_errors_total:openai"] == 3
+    assert counters["tunnels_not_tried_total:openai"] == 1
+    assert counters["requests_errors_total:openai"] == 4
+    assert as_text(house)["awfproxy_tunnels_not_tried_total"] == {(): 1}
     failed = as_text(house)["awfproxy_tunnels_failed_total"]
     assert failed == {("egress_denied",): 2, ("egress_unreachable",): 2}
 

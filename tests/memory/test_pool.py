@@ -1,6 +1,7 @@
 """The pool: LIFO tunnels, one FIFO of waiters, and nobody held up by an attempt that hangs."""
 
 import gc
+from itertools import pairwise
 
 import pytest
 from twisted.internet.defer import fail
@@ -589,6 +590,154 @@ def test_a_waiter_may_ask_again_from_inside_its_failure(bath):
     assert len(bath.attempts) == 2
     bath.attempts[1].open()
     assert not again[0].waits
+
+
+# --- after failures in a row ----------------------------------------------------------------------------
+
+
+def fail_thrice(bath, error):
+    """One request that is not tried again, three times."""
+    waiters = []
+    for _ in range(3):
+        waiters.append(bath.acquire())
+        bath.pending[0].fail(error)
+    return waiters
+
+
+def test_after_three_failures_in_a_row_a_request_is_told_the_last_one_and_nothing_is_tried(bath):
+    assert [waiter.problem.detail for waiter in fail_thrice(bath, EgressDenied("403"))] == ["403"] * 3
+    waiter = bath.acquire()
+    assert type(waiter.problem) is EgressDenied
+    assert waiter.problem.detail == "not tried, since 3 attempts in a row failed: 403"
+    assert len(bath.attempts) == 3
+    stats = bath.pool.stats()
+    assert (stats.failed, stats.not_tried, stats.waiting) == (3, 1, 0)
+    assert len(bath.heard) == 3, "what was not tried is no news of the way out"
+
+
+def test_after_two_a_request_is_tried(bath):
+    for _ in range(2):
+        bath.acquire()
+        bath.pending[0].fail(EgressDenied())
+    assert bath.acquire().waits
+    assert len(bath.pending) == 1
+
+
+def test_once_the_pause_is_over_a_request_is_tried_and_its_success_opens_the_way_for_all(bath):
+    fail_thrice(bath, EgressDenied())
+    bath.wait(0.25)
+    first, second = bath.acquire(), bath.acquire()
+    bath.pending[0].open()
+    assert not first.waits
+    third = bath.acquire()
+    assert [second.waits, third.waits] == [True, True]
+    assert len(bath.pending) == 2
+    assert bath.pool.stats().not_tried == 0
+
+
+def test_once_the_pause_is_over_the_first_failure_is_told_to_all_that_come_after(bath):
+    fail_thrice(bath, EgressDenied())
+    bath.wait(0.25)
+    bath.acquire()
+    bath.pending[0].fail(EgressUnreachable())
+    assert type(bath.acquire().problem) is EgressUnreachable
+    assert bath.pool.stats().not_tried == 1
+
+
+def test_a_request_is_never_refused_for_longer_than_a_second_without_a_try(bath):
+    fail_thrice(bath, EgressDenied())
+    tried_at = []
+    for _ in range(40):
+        bath.acquire()
+        for attempt in list(bath.pending):
+            tried_at.append(bath.loop.seconds())
+            attempt.fail(EgressDenied())
+        bath.wait(0.25)
+    pauses = [after - before for before, after in pairwise(tried_at)]
+    assert max(pauses) == 1.0
+    assert len(tried_at) >= 10
+
+
+def test_the_third_failure_is_not_tried_again_for_its_own_request(bath):
+    first = bath.acquire()
+    bath.pending[0].fail(EgressUnreachable("refused"))
+    bath.pending[0].fail(EgressUnreachable("refused"))
+    second = bath.acquire()
+    bath.pending[0].fail(EgressUnreachable("refused"))
+    assert [first.problem.detail, second.problem.detail] == ["refused"] * 2
+    assert len(bath.attempts) == 3
+
+
+def test_of_a_burst_those_without_an_attempt_of_their_own_are_told_at_once():
+    bath = Bath(opening=3)
+    waiters = [bath.acquire() for _ in range(50)]
+    for attempt in bath.attempts[:3]:
+        attempt.fail(EgressDenied())
+    assert [waiter.waits for waiter in waiters].count(True) == len(bath.pending) == 2
+    assert waiters[3].waits, "who came first waits for those"
+    assert bath.pool.stats().not_tried == 45
+    bath.pending[0].fail(EgressDenied())
+    bath.pending[0].fail(EgressDenied())
+    all_counts(bath)
+
+
+def test_idle_tunnels_serve_whatever_fails_beside_them(bath):
+    bath.open(1)
+    taken = bath.acquire()
+    fail_thrice(bath, EgressDenied())
+    bath.free(taken)
+    assert bath.acquire().connection is not None
+
+
+def test_who_waits_for_a_tunnel_because_there_may_be_no_more_waits_on(bath):
+    bath = Bath(maximum=2)
+    held = bath.acquire()
+    bath.attempts[0].open()
+    fail_thrice(bath, EgressDenied())
+    bath.wait(0.25)
+    bath.acquire()
+    bath.pending[0].open()
+    waiter = bath.acquire()
+    assert waiter.waits
+    bath.free(held)
+    assert waiter.connection is not None
+
+
+def test_a_tunnel_that_opens_in_the_pause_ends_it(bath):
+    early = [bath.acquire() for _ in range(4)]
+    for _ in range(3):
+        bath.pending[0].fail(EgressDenied())
+    assert bath.acquire().problem is not None
+    bath.pending[0].open()
+    assert early[3].connection is not None
+    assert bath.acquire().waits
+    assert len(bath.pending) == 1
+
+
+def test_failures_of_warm_attempts_count_for_nothing_since_nobody_had_asked():
+    bath = Bath(warm=1)
+    for _ in range(4):
+        bath.pending[0].fail(EgressUnreachable())
+        waiter = bath.acquire()
+        assert waiter.waits
+        bath.pool.cancel(waiter)
+        bath.wait(3)
+
+
+def test_a_waiter_that_asks_again_from_inside_a_refusal_is_told_again_and_ends(bath):
+    class Stubborn(Waiter):
+        def tunnel_failed(self, reason):
+            super().tunnel_failed(reason)
+            if len(again) < 5000:
+                again.append(Stubborn(self.pool))
+                self.pool.acquire(again[-1])
+
+    again = []
+    fail_thrice(bath, EgressDenied())
+    bath.pool.acquire(Stubborn(bath.pool))
+    assert len(again) == 5000
+    assert not any(waiter.waits for waiter in again)
+    assert len(bath.attempts) == 3
 
 
 # --- leaving and stopping -----------------------------------------------------------------------------

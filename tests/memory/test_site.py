@@ -27,17 +27,63 @@ def test_draining_nothing_is_done_at_once(house):
 
 
 def test_draining_closes_idle_connections(house):
-    used, new, begun = house.client(), house.client(), house.client()
+    house.wait(1)
+    used, new = house.client(), house.client()
     used.deliver(get(b"/healthz"))
     used.clear()
-    begun.deliver(b"GET / HTTP/1.1\r\nHo")
+    house.wait(1)
     done = drain(house)
     assert used.lost is not None
     assert new.lost is not None
     assert (used.received, new.received) == (b"", b"")
-    assert begun.ended
+    assert done.called
+
+
+def test_draining_answers_a_request_that_was_on_its_way(house):
+    """Its client could not know: it would see a reset for what it has just sent."""
+    used, new, begun = house.client(), house.client(), house.client()
+    used.deliver(get(b"/healthz"))
+    used.clear()
+    begun.deliver(b"GET /healthz HTTP/1.1\r\nHo")
+    done = drain(house)
+    used.deliver(get(b"/healthz"))
+    new.deliver(get(b"/healthz"))
+    begun.deliver(b"st: 127.0.0.1:10000\r\n\r\n")
+    for client in used, new, begun:
+        ((status, fields, _),) = responses(client.received)
+        assert (status, fields[b"connection"]) == (200, b"close")
+        assert client.lost is not None
+    assert done.called
+
+
+def test_draining_gives_a_connection_a_second_since_its_last_use(house):
+    used, new, begun = house.client(), house.client(), house.client()
+    begun.deliver(b"GET /healthz HTTP/1.1\r\nHo")
+    house.wait(0.5)
+    used.deliver(get(b"/healthz"))
+    done = drain(house)
+    house.wait(0.75)
+    assert new.lost is not None
+    assert used.lost is None
+    assert begun.lost is None
+    house.wait(0.5)
+    assert used.lost is not None
+    assert statuses(begun.received) == [408]
     begun.finish()
-    assert begun.received == b""
+    assert done.called
+
+
+def test_draining_lets_a_client_that_was_not_told_of_the_end_ask_once_more(house):
+    client = house.client()
+    client.deliver(get())
+    house.origin.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nbe")
+    done = drain(house)
+    house.origin.deliver(b"gun")
+    assert client.lost is None
+    client.deliver(get(b"/healthz") + get(b"/healthz"))
+    (_, first, _), (_, second, _) = responses(client.received)
+    assert (b"connection" in first, second[b"connection"]) == (False, b"close")
+    client.finish()
     assert done.called
 
 
@@ -79,6 +125,7 @@ def test_draining_serves_no_pipelined_request_of_a_client_that_half_closes(house
 
 
 def test_draining_waits_until_the_last_byte_has_left(house):
+    house.wait(1)
     client = house.client()
     client.take(0)
     client.deliver(get())
@@ -88,6 +135,7 @@ def test_draining_waits_until_the_last_byte_has_left(house):
     assert not done.called
     client.take()
     assert [len(content) for _, _, content in responses(client.received)] == [50000]
+    house.wait(1.25)
     assert done.called
 
 
