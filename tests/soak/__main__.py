@@ -61,12 +61,13 @@ def _table(soaked: Soaked) -> str:
         f"beside each other), {load.errors.total()} errors; awfproxy {awfproxy.__version__}, {compiled}, Python "
         f"{platform.python_version()}.",
         "",
-        "| | at the start | at 20 % | highest | at the end | growth from 20 % on | may be |",
-        "|---|---|---|---|---|---|---|",
+        "| | at the start | at 20 % | highest | last under load | at rest afterwards | growth from 20 % on | may be |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for title, name, unit, form, bound in rows:
         values = [getattr(each, name) for each in (watch.samples[0], settled)]
-        values += [max(getattr(each, name) for each in watch.samples), getattr(watch.samples[-1], name)]
+        values += [max(getattr(each, name) for each in watch.samples)]
+        values += [getattr(each, name) for each in (watch.samples[-1], watch.rest)]
         cells = [format(value / unit, form) for value in (*values, watch.growth(name), bound)]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     lines += ["", "| broken off | streams |", "|---|---|"]

@@ -35,14 +35,6 @@ class Soaked:
     left: dict[str, int]
     """Once everything has ended: what is still under way, by the daemon's own gauges."""
 
-    @property
-    def first(self) -> Sample:
-        return self.watch.samples[0]
-
-    @property
-    def last(self) -> Sample:
-        return self.watch.samples[-1]
-
 
 def soak(
     key: str, requests: int, streams: int, samples: int, said: Callable[[Load, Sample, float], None]
@@ -63,7 +55,7 @@ def soak(
         load.run(look)
         seconds = time.monotonic() - began
         left = poll(lambda: _at_rest(daemon), 20)
-        said(load, watch.look(1.0), seconds)
+        said(load, watch.look_at_rest(), seconds)
         return Soaked(load, watch, seconds, left)
 
 

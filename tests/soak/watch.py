@@ -45,17 +45,26 @@ class Watch:
         self._daemon = daemon
         self._counts = counts
         self.samples: list[Sample] = []
+        """Under load; what is left when all has ended is `rest`."""
+        self.rest: Sample | None = None
+
+    def look_at_rest(self) -> Sample:
+        """The last sample, once nothing is under way."""
+        self.rest = self._look(1.0)
+        return self.rest
 
     def look(self, progress: float) -> Sample:
         """Takes a sample, within the daemon too."""
+        self.samples.append(self._look(progress))
+        return self.samples[-1]
+
+    def _look(self, progress: float) -> Sample:
         self._counts.unlink(missing_ok=True)
         os.kill(self._daemon.running.pid, signal.SIGUSR1)
         poll(self._counts.exists, 20)
         counts = json.loads(self._counts.read_text())
         descriptors = len(os.listdir(f"/proc/{self._daemon.running.pid}/fd"))
-        sample = Sample(progress, self._daemon.memory(), descriptors, counts["objects"], counts["timers"])
-        self.samples.append(sample)
-        return sample
+        return Sample(progress, self._daemon.memory(), descriptors, counts["objects"], counts["timers"])
 
     def growth(self, name: str) -> float:
         """Of one figure, from `SETTLED` to the end, by least squares."""
