@@ -56,7 +56,7 @@ bench-quick: ## the same in a minute, one round of each case
 	@$(PYTHON) -m bench --quick $(ARGS)
 
 soak: $(VENV)/.installed-test tools ## a million requests and 100,000 streams that break off, about ten minutes (not part of the tests)
-	@$(BIN)/python -P -c 'import sys; sys.path.append("."); import runpy; runpy.run_module("tests.soak", run_name="__main__")' $(ARGS)
+	@$(BIN)/python -P tests/soak/__main__.py $(ARGS)
 
 tools:
 	@tests/install-tools

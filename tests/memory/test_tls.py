@@ -661,7 +661,7 @@ def test_a_session_that_is_not_taken_up_is_replaced_once_in_five_minutes(counted
 
 
 def test_a_server_without_tickets_is_asked_once_in_five_minutes(counted, authority):
-    options, now = counted
+    options, _ = counted
     context = context_for(authority.leaf(NAME))
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0

@@ -1,10 +1,13 @@
-"""`python -m tests.soak`: a million requests and a hundred thousand streams that break off, some ten minutes."""
+"""`make soak`: a million requests and a hundred thousand streams that break off, some ten minutes."""
 
 import argparse
 import platform
 import re
 import sys
 from pathlib import Path
+
+# Last, so that the awfproxy is the installed one where there is one.
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import awfproxy
 from awfproxy.wire import parser as data_path
@@ -54,14 +57,15 @@ def _table(soaked: Soaked) -> str:
         ("descriptors", "descriptors", 1, ",.0f", BOUNDS.descriptors),
         ("objects that the collector sees", "objects", 1, ",.0f", BOUNDS.objects),
         ("timers of the reactor", "timers", 1, ",.0f", BOUNDS.timers),
-    ]  # fmt: skip
+    ]
+    seconds = soaked.seconds
     lines = [
-        f"{load.answers:,} requests and {load.broken_off:,} streams broken off in {soaked.seconds:,.0f} s "
-        f"({load.answers / soaked.seconds:,.0f} requests/s and {load.broken_off / soaked.seconds:,.0f} streams/s "
-        f"beside each other), {load.errors.total()} errors; awfproxy {awfproxy.__version__}, {compiled}, Python "
-        f"{platform.python_version()}.",
+        f"{load.answers:,} requests and {load.broken_off:,} streams broken off in {seconds:,.0f} s "
+        f"({load.answers / seconds:,.0f} and {load.broken_off / seconds:,.0f} a second, beside each other), "
+        f"{load.errors.total()} errors; awfproxy {awfproxy.__version__}, {compiled}, "
+        f"Python {platform.python_version()}.",
         "",
-        "| | at the start | at 20 % | highest | last under load | at rest afterwards | growth from 20 % on | may be |",
+        "| | start | at 20 % | highest | last under load | at rest afterwards | grown from 20 % on | may |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for title, name, unit, form, bound in rows:

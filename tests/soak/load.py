@@ -1,4 +1,4 @@
-"""The clients: requests one after the other on kept connections, and streams that do not come to their end."""
+"""The clients: requests one after the other on kept connections, and streams that never come to an end."""
 
 import json
 import select
@@ -154,7 +154,11 @@ class Load:
         """From 0 to 1."""
         return (self.answers + self.broken_off) / (self.requests + self.streams)
 
-    def run(self, each_second: Callable[[], None]) -> None:
+    def run(self, look: Callable[[], None]) -> None:
+        """To the end of all; `look` is called ten times a second.
+
+        Raises `Failed` where nothing moves for half a minute, or too much fails.
+        """
         due, moved, before = time.monotonic(), time.monotonic(), -1
         try:
             while self._fill():
@@ -164,12 +168,12 @@ class Load:
                 now = time.monotonic()
                 if now < due:
                     continue
-                due = now + 1.0
+                due = now + 0.1
                 if (done := self.answers + self.broken_off) != before:
                     before, moved = done, now
                 if now - moved > _PATIENCE or self.errors.total() > 100:
                     raise Failed(f"after {self.answers} answers, {self.broken_off} streams: {self.errors}")
-                each_second()
+                look()
         finally:
             for client in self._clients.values():
                 client.socket.close()

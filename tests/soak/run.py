@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,6 @@ import attrs
 
 from awfproxy.wire.target import Origin
 from tests.kit.certificates import Authority
-from tests.kit.client import ask
 from tests.kit.daemon import PACKAGES, ROOT, Daemon
 from tests.kit.reader import poll
 from tests.kit.squid import Squid, free_port
@@ -105,8 +105,6 @@ def _origin(authority: Authority, port: int, key: str) -> Iterator[None]:
 
 
 def _accepts(process: "subprocess.Popen[bytes]", port: int) -> bool:
-    import socket
-
     assert process.poll() is None, "the origin ended"
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
