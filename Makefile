@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 INSTALLED := $(BIN)/python -P -m pytest -o pythonpath=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-latest check bench bench-quick clean tools
+.PHONY: help run test test-latest check bench bench-quick soak clean tools
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -54,6 +54,9 @@ bench: ## compare with Envoy and LiteLLM, some minutes (not part of the tests); 
 
 bench-quick: ## the same in a minute, one round of each case
 	@$(PYTHON) -m bench --quick $(ARGS)
+
+soak: $(VENV)/.installed-test tools ## a million requests and 100,000 streams that break off, about ten minutes (not part of the tests)
+	@$(BIN)/python -P tests/soak/__main__.py $(ARGS)
 
 tools:
 	@tests/install-tools

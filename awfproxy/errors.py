@@ -190,6 +190,18 @@ class TooManyConnections(AwfError):
     fix = "Close some, or raise --max-connections."
 
 
+class OutOfDescriptors(AwfError):
+    """For a connection to the egress proxy, or for the client's own."""
+
+    status = 503
+    code = "out_of_descriptors"
+    hop = Hop.AWFPROXY
+    retryable = True
+    retry_after = 1
+    sentence = "awfproxy has no file descriptor left for another connection."
+    fix = "Raise its limit (LimitNOFILE=, ulimit -n), or lower --max-connections."
+
+
 class PoolExhausted(AwfError):
     status = 503
     code = "pool_exhausted"

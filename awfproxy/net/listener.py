@@ -7,6 +7,7 @@ accepting is then done here, on a duplicate of its descriptor.
 import errno
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +30,9 @@ _ACCEPTS = 16
 """Connections accepted per wake-up, so that a burst does not keep the others waiting."""
 _REST = 1.0
 """Seconds without accepting when it fails, which it would go on to do without a pause."""
+_SAY_EVERY = 60.0
+"""Seconds between two lines that say so while descriptors are short."""
+_READ_AWAY = 65536
 _PASSING = frozenset(
     {
         errno.ECONNABORTED,
@@ -81,6 +85,9 @@ class Listener:
         self._spare = _spare_descriptor()
         self._resting: IDelayedCall | None = None
         self._open = True
+        self._refused = 0
+        """Since the last line that said so."""
+        self._say_at = 0.0
 
     def startListening(self) -> None:
         self._reactor.addReader(self)
@@ -119,15 +126,26 @@ class Listener:
                 return
 
     def _refuse_one(self) -> None:
-        self._log.error(
-            "Out of file descriptors: a connection is refused. Raise the limit (LimitNOFILE=, ulimit -n).",
-            event="descriptors_exhausted",
-        )
+        """One client is told, by the factory's `refusal` where it has one; the others wait."""
         if self._spare is not None:
             os.close(self._spare)
             with suppress(OSError):  # it may have gone by itself
-                self._socket.accept()[0].close()
+                sock, _ = self._socket.accept()
+                self._refused += 1
+                with sock:
+                    _tell(sock, getattr(self._factory, "refusal", None))
             self._spare = _spare_descriptor()
+        now = self._reactor.seconds()
+        if now < self._say_at:
+            return
+        self._say_at = now + _SAY_EVERY
+        self._log.error(
+            "Out of file descriptors: {refused} connections refused, others wait. "
+            "Raise the limit (LimitNOFILE=, ulimit -n), or lower --max-connections.",
+            event="descriptors_exhausted",
+            refused=self._refused,
+        )
+        self._refused = 0
 
     def _rest(self) -> None:
         self._reactor.removeReader(self)
@@ -159,6 +177,17 @@ class Listener:
     def getHost(self) -> IAddress:
         host: IAddress = self._port.getHost()
         return host
+
+
+def _tell(sock: socket.socket, refusal: Callable[[], bytes] | None) -> None:
+    """Sends the refusal. What the client has sent is read away: unread, it would turn the end into a reset."""
+    if refusal is None:
+        return
+    sock.setblocking(False)
+    with suppress(BlockingIOError):
+        sock.recv(_READ_AWAY)
+    sock.send(refusal())
+    sock.shutdown(socket.SHUT_WR)
 
 
 def _spare_descriptor() -> int | None:

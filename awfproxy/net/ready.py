@@ -4,6 +4,7 @@ The pool, the probe and any control request dial with this same object, so there
 egress rule is kept and one trust configuration.
 """
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from awfproxy.errors import (
     InternalError,
     OriginConnectTimeout,
     OriginUnreachable,
+    OutOfDescriptors,
     TlsTimeout,
 )
 from awfproxy.net.dial import TcpEndpoint
@@ -121,6 +123,9 @@ def _connect_error(problem: BaseException, place: str, direct: bool) -> AwfError
         return EgressFailed(f"{place}: closed without an answer to CONNECT")
     if not isinstance(problem, error.ConnectError | error.DNSLookupError):
         return InternalError(type(problem).__name__)
+    cause = getattr(problem, "osError", None)
+    if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+        return OutOfDescriptors(place)
     why = type(problem).__name__
     if isinstance(problem, error.DNSLookupError):
         why = "its name does not resolve"

@@ -8,14 +8,14 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
 
-from twisted.logger import FileLogObserver, LogEvent, formatEvent, formatEventAsClassicLogText
+from twisted.logger import FileLogObserver, LogEvent, LogLevel, formatEvent, formatEventAsClassicLogText
 
 from awfproxy.net.deadlines import INTERVAL, NEVER, Sweep
 from awfproxy.observe.accesslog import AccessLine, EventLine, Line, emit
+from awfproxy.observe.logstream import LogStream
 
 _AT_MOST = 64
 """Access lines written together: more would hold up the requests that come meanwhile (0.4 ms for these)."""
@@ -119,15 +119,15 @@ class LogWriter:
         """Events in `names` are called otherwise in JSON; the text `hidden` is not shown, in any case."""
         lines: Callable[[LogEvent], str | None] = json_lines(names) if log_format == "json" else text_lines()
         self._lines = without(lines, hidden) if hidden else lines
-        self._stream: TextIO | None = None
+        self._stream: LogStream | None = None
         self._sweep: Sweep | None = None
         self._gathered: list[LogEvent] = []
         self.deadline = NEVER
 
     def observer(self, stream: TextIO) -> FileLogObserver:
         """An observer for Twisted's events; from now on access lines go to `stream` too."""
-        self._stream = stream
-        return FileLogObserver(stream, self._line_after_gathered)
+        self._stream = LogStream(stream, self._lost)
+        return FileLogObserver(self._stream, self._line_after_gathered)  # type: ignore[arg-type]
 
     def gather(self, sweep: Sweep) -> None:
         """From now on access lines may wait for others; before, each is written at once."""
@@ -153,15 +153,24 @@ class LogWriter:
             self._sweep.discard(self)
         gathered, self._gathered = self._gathered, []
         if self._stream is not None and gathered:
-            text = "".join([self._lines(event) or "" for event in gathered])
-            # A full disk or a closed pipe loses lines, as it does with Twisted's observers; the exchange that
-            # has just ended is not stopped by it.
-            with suppress(OSError, ValueError):
-                self._stream.write(text)
-                self._stream.flush()
+            self._stream.write("".join([self._lines(event) or "" for event in gathered]))
 
     def _line_after_gathered(self, event: LogEvent) -> str | None:
         """Each event's line comes after the access lines before it."""
         if self._gathered:
             self.deadline_passed()
         return self._lines(event)
+
+    def _lost(self, count: int) -> str:
+        """The line in place of so many that could not be written."""
+        event: LogEvent = {
+            "log_time": time.time(),
+            "log_level": LogLevel.warn,
+            "log_namespace": "awfproxy.log",
+            "log_system": "awfproxy.log#warn",
+            "log_format": "{lines} lines of the log are lost: it could not be written "
+            "(a full disk, or a reader who does not keep up).",
+            "event": "log_lines_lost",
+            "lines": count,
+        }
+        return self._lines(event) or ""

@@ -8,10 +8,12 @@ from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
 from twisted.web.http import HTTPFactory
 from twisted.web.resource import Resource
 
+from awfproxy.errors import OutOfDescriptors
 from awfproxy.net.deadlines import Sweep
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.providers.provider import Provider
 from awfproxy.proxy.channel import Channel
+from awfproxy.proxy.responses import error_response
 from awfproxy.settings import Deadlines
 from awfproxy.wire.target import Origin
 
@@ -67,6 +69,10 @@ class ProxySite(HTTPFactory):
         channel = Channel(self)
         channel.over_limit = len(self._channels) >= self._max_connections
         return channel
+
+    def refusal(self) -> bytes:
+        """For a client who comes when there is no descriptor for another: the answer to whatever it asks."""
+        return error_response(OutOfDescriptors(), self.provider, self.new_request_id(), b"close", b"GET")
 
     def new_request_id(self) -> bytes:
         """An id that no other request has: random for this process, counted within it."""

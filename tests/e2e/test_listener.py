@@ -16,6 +16,7 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort, IReadDescriptor
+from twisted.logger import formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from awfproxy.net.listener import Listener, ListeningEndpoint
@@ -295,6 +296,52 @@ async def test_exhaustion_closes_the_waiting_connection_and_rests(watcher: Any, 
         await factory.count(1)
         first.close()
         second.close()
+
+
+async def test_the_refused_one_is_told_by_the_factory_after_what_it_sent_was_read(watcher: Any) -> None:
+    """Unread, what it sent would turn the end into a reset, which may overtake the answer."""
+    factory = Recorders()
+    factory.refusal = lambda: b"HTTP/1.1 503 Service Unavailable\r\n\r\n"  # type: ignore[attr-defined]
+    async with listening(watcher, factory) as port:
+        port._reactor.removeReader(port)  # until the client has sent
+        peer = connect(port)
+        await peer.send(b"GET / HTTP/1.1\r\n\r\n")
+        port._socket = Failing(port._socket, errno.EMFILE)
+        port._reactor.addReader(port)
+        assert await peer.rest() == b"HTTP/1.1 503 Service Unavailable\r\n\r\n"
+        assert factory.built == []
+        peer.close()
+
+
+async def test_exhaustion_is_said_once_a_minute_with_the_count(watcher: Any) -> None:
+    lines: list[str] = []
+
+    def observe(event: Any) -> None:
+        if event.get("event") == "descriptors_exhausted":
+            lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        async with listening(watcher, Recorders()) as port:
+            for _ in range(3):
+                port._socket = Failing(port._socket, errno.EMFILE)
+                peer = connect(port)
+                if port._resting is not None:
+                    port._resting.reset(0)
+                assert await peer.rest() == b""
+                peer.close()
+            assert len(lines) == 1
+            assert "1 connections refused" in lines[0]
+            assert "LimitNOFILE" in lines[0]
+            port._say_at = 0.0
+            port._socket = Failing(port._socket, errno.EMFILE)
+            peer = connect(port)
+            port._resting.reset(0)
+            assert await peer.rest() == b""
+            assert "3 connections refused" in lines[1]
+            peer.close()
+    finally:
+        globalLogPublisher.removeObserver(observe)
 
 
 async def test_stopping_while_it_rests_leaves_no_timer(watcher: Any) -> None:

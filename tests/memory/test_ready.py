@@ -1,5 +1,6 @@
 """The whole way out: TCP, CONNECT and TLS as one connect, each failure with its own error and deadline."""
 
+import errno
 import gc
 
 import pytest
@@ -15,6 +16,7 @@ from awfproxy.errors import (
     InternalError,
     OriginConnectTimeout,
     OriginUnreachable,
+    OutOfDescriptors,
     TlsClosed,
     TlsNameMismatch,
     TlsProtocolError,
@@ -122,6 +124,8 @@ def test_going_direct_verifies_too(authority):
     [
         (error.ConnectionRefusedError(), EgressUnreachable),
         (error.NoRouteError(), EgressUnreachable),
+        (error.ConnectError(osError=OSError(errno.EMFILE, "")), OutOfDescriptors),
+        (error.ConnectError(osError=OSError(errno.ENFILE, "")), OutOfDescriptors),
         (error.DNSLookupError("squid.test"), EgressUnreachable),
         (error.TimeoutError(), EgressTimeout),
         (error.TCPTimedOutError(), EgressTimeout),

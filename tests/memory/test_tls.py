@@ -623,6 +623,71 @@ def test_a_session_of_another_server_is_no_obstacle(options, authority):
     assert not second.server.resumed
 
 
+class Counting(ssl.SSLObject):
+    """Counts how often it is asked for its session: each time costs 6 KB for ever (CPython gh-116810)."""
+
+    asked = 0
+
+    @property
+    def session(self):
+        Counting.asked += 1
+        return super().session
+
+    @session.setter
+    def session(self, session):
+        raise AssertionError("it is given at the start")
+
+
+@pytest.fixture
+def counted(authority, monkeypatch):
+    """Options whose clock stands at `now`, and the count."""
+    monkeypatch.setattr(Counting, "asked", 0)
+    now = [1000.0]
+    options = ClientTls(NAME, str(authority.file), seconds=lambda: now[0])
+    options.context.sslobject_class = Counting
+    return options, now
+
+
+def answered(options, context):
+    shaken = Handshake(options, context)
+    shaken.server.send(shaken.wire, b"answer")
+    assert shaken.application.received == b"answer"
+    return shaken.server.resumed
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_session_is_asked_for_while_the_last_one_is_taken_up(counted, authority, version):
+    options, now = counted
+    context = context_for(authority.leaf(NAME), version=version)
+    assert [answered(options, context) for _ in range(4)] == [False, True, True, True]
+    now[0] += 1000
+    assert answered(options, context)
+    assert Counting.asked == 1
+
+
+def test_a_session_that_is_not_taken_up_is_replaced_once_in_five_minutes(counted, authority):
+    options, now = counted
+    assert not answered(options, context_for(authority.leaf(NAME)))
+    other = context_for(authority.leaf(NAME))
+    now[0] += 299
+    assert [answered(options, other) for _ in range(3)] == [False, False, False]
+    assert Counting.asked == 1
+    now[0] += 1
+    assert [answered(options, other) for _ in range(3)] == [False, True, True]
+    assert Counting.asked == 2
+
+
+def test_a_server_without_tickets_is_asked_once_in_five_minutes(counted, authority):
+    options, _ = counted
+    context = context_for(authority.leaf(NAME))
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    for _ in range(3):
+        assert not answered(options, context)
+    assert options.session is None
+    assert Counting.asked == 1
+
+
 def test_a_session_does_not_outweigh_a_wrong_certificate(options, authority, stranger):
     first = Handshake(options, context_for(authority.leaf(NAME)))
     first.server.send(first.wire, b"answer")

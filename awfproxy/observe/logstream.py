@@ -1,0 +1,106 @@
+"""The log's stream, which neither holds the daemon up nor fills its memory.
+
+A write to a pipe whose reader has stopped waits for it, and everything else waits with that write. So what a
+full disk, a pipe or a terminal has no room for is lost, in whole lines where that can be told, and counted.
+"""
+
+import os
+import select
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TextIO
+
+_AT_ONCE = 4096
+"""Octets for which a pipe, a socket or a terminal that is writable has room (pipe(7): PIPE_BUF)."""
+
+
+class LogStream:
+    """A text stream as Twisted's observers use one; `write` never raises.
+
+    `notice` makes the line that stands for so many lost ones: it comes first as soon as there is room again.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, stream: TextIO, notice: Callable[[int], str]) -> None:
+        self._stream = stream
+        self._notice = notice
+        self._descriptor = _descriptor(stream)
+        self._waits = self._descriptor is not None and _waits(self._descriptor)
+        self._torn = False
+        """The last octet written does not end a line."""
+        self.lost = 0
+        """Lines since the last that could be written."""
+
+    def write(self, text: str) -> None:
+        """Writes these lines, or as many of the first ones as there is room for."""
+        if self.lost:
+            before, self.lost = self.lost, 0
+            self._write(("\n" if self._torn else "") + self._notice(before))
+            if self.lost:  # still no room
+                self.lost = before + text.count("\n")
+                return
+        self._write(text)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def _write(self, text: str) -> None:
+        if self._descriptor is None:
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except (OSError, ValueError):
+                self.lost += text.count("\n")
+            return
+        data = text.encode("utf-8", "backslashreplace")
+        for piece in _pieces(data) if self._waits else (data,):
+            if self.lost or not self._write_piece(self._descriptor, piece):
+                self.lost += piece.count(b"\n")
+
+    def _write_piece(self, descriptor: int, piece: bytes) -> bool:
+        if self._waits and not _has_room(descriptor):
+            return False
+        try:
+            written = os.write(descriptor, piece)
+        except OSError:
+            return False
+        self._torn = not piece[:written].endswith(b"\n")
+        if written == len(piece):
+            return True
+        # Counted here: the first part did arrive.
+        self.lost += piece.count(b"\n", written)
+        return True
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """Each of whole lines where these are short enough."""
+    while len(data) > _AT_ONCE:
+        end = data.rfind(b"\n", 0, _AT_ONCE) + 1 or _AT_ONCE
+        yield data[:end]
+        data = data[end:]
+    if data:
+        yield data
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    """The stream's own; None where it has none, or turns its files over by itself."""
+    fileno = getattr(stream, "fileno", None)
+    if fileno is None:
+        return None
+    with suppress(OSError, ValueError):
+        stream.flush()
+        return int(fileno())
+    return None
+
+
+def _waits(descriptor: int) -> bool:
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+
+
+def _has_room(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return any(events & select.POLLOUT for _, events in poll.poll(0))

@@ -1,0 +1,123 @@
+"""A log whose reader has stopped, or whose disk is full: nothing waits for it, and what is lost is told."""
+
+import io
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from awfproxy.observe.logstream import LogStream
+
+LINE = "x" * 99 + "\n"
+
+
+def notice(count: int) -> str:
+    return f"{count} lost\n"
+
+
+class Reader:
+    """The other end, which reads when it is told to."""
+
+    def __init__(self, sink: int, read: Callable[[int], bytes], stack: ExitStack) -> None:
+        self._read = read
+        self.log = LogStream(stack.enter_context(os.fdopen(sink, "w")), notice)
+
+    def read(self) -> str:
+        data = b""
+        try:
+            while more := self._read(65536):
+                data += more
+        except BlockingIOError:
+            return data.decode("ascii")
+        raise AssertionError("it has ended")
+
+
+@pytest.fixture(params=["pipe", "socket"])
+def reader(request: pytest.FixtureRequest) -> Iterator[Reader]:
+    with ExitStack() as stack:
+        if request.param == "pipe":
+            source, sink = os.pipe()
+            stack.callback(os.close, source)
+            os.set_blocking(source, False)
+            yield Reader(sink, lambda count: os.read(source, count), stack)
+        else:  # as systemd gives one
+            ours, theirs = socket.socketpair()
+            stack.enter_context(theirs)
+            theirs.setblocking(False)
+            yield Reader(ours.detach(), theirs.recv, stack)
+
+
+def test_a_reader_who_stops_reading_holds_nothing_up_and_hears_how_much_was_lost(reader: Reader) -> None:
+    for _ in range(10_000):
+        reader.log.write(LINE)
+    lines = reader.read().splitlines(keepends=True)
+    assert set(lines) == {LINE}, "only whole lines"
+    lost = reader.log.lost
+    assert len(lines) + lost == 10_000
+    assert lost > 100
+    reader.log.write("after\n")
+    assert reader.read() == f"{lost} lost\nafter\n"
+    reader.log.write("again\n")
+    assert reader.read() == "again\n"
+
+
+def test_lines_together_are_written_as_far_as_there_is_room_and_never_out_of_order(reader: Reader) -> None:
+    text = "".join(f"{number:099}\n" for number in range(20_000))
+    reader.log.write(text)
+    got = reader.read()
+    assert text.startswith(got)
+    assert got.endswith("\n")
+    assert got.count("\n") + reader.log.lost == 20_000
+
+
+def test_a_line_longer_than_there_is_room_for_at_once_arrives_whole(reader: Reader) -> None:
+    reader.log.write("y" * 10_000 + "\n")
+    assert reader.read() == "y" * 10_000 + "\n"
+    assert not reader.log.lost
+
+
+def test_a_reader_who_is_gone_harms_nothing() -> None:
+    source, sink = os.pipe()
+    with os.fdopen(sink, "w") as stream:
+        log = LogStream(stream, notice)
+        os.close(source)
+        log.write(LINE)
+        assert log.lost == 1
+
+
+def test_a_full_device_loses_lines_and_counts_them() -> None:
+    with open("/dev/full", "w") as stream:
+        log = LogStream(stream, notice)
+        log.write(LINE * 3)
+        log.write(LINE)
+        assert log.lost == 4
+
+
+def test_a_line_that_the_disk_cut_off_does_not_run_into_the_next(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "log"
+    write = os.write
+    with path.open("w") as stream:
+        log = LogStream(stream, notice)
+        monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:150]))
+        log.write(LINE * 3)
+        monkeypatch.setattr(os, "write", write)
+        assert log.lost == 2
+        log.write("after\n")
+    assert path.read_text() == LINE + LINE[:50] + "\n2 lost\nafter\n"
+
+
+def test_a_stream_without_a_descriptor_is_written_as_it_is() -> None:
+    stream = io.StringIO()
+    LogStream(stream, notice).write("as it is\n")
+    assert stream.getvalue() == "as it is\n"
+
+
+def test_what_cannot_be_encoded_is_escaped(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("log") / "log"
+    with path.open("w") as stream:
+        LogStream(stream, notice).write("\udc80\n")
+    assert path.read_text() == "\\udc80\n"
