@@ -33,6 +33,7 @@ names = st.one_of(
     some_bytes(TOKEN, 1).filter(lambda name: name.lower() not in _GENERATED_APART),
     st.sampled_from(
         [b"Authorization", b"x_api_key", b"Cookie", b"X-Forwarded-For", b"TE", b"Via", b"Keep-Alive",
+         b"Proxy-Authenticate",
          b"X-Gone", b"Set-Cookie", b"Content_Length", b"awfproxy-error", b"Trailer", b"X-HTTP-Method"]
     ),
 )  # fmt: skip
