@@ -13,6 +13,7 @@ TARGETS = {
     "forward": "requests",
     "chunks": "requests",
     "response": "responses",
+    "exchange": "exchanges",
     "egress": "words",
     "target": "words",
     "answer": "words",

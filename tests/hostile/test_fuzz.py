@@ -12,7 +12,7 @@ from fuzz.__main__ import CORPUS, TARGETS, replay
 ROOT = Path(__file__).resolve().parents[2]
 WHEELS = sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info < (3, 15)
 """Where atheris is installed: as setup.cfg says."""
-RUNS = {"response": 500, "request": 1000, "forward": 500}
+RUNS = {"response": 500, "request": 1000, "forward": 500, "exchange": 500}
 """Of those that do most for an input; the others get 2,000."""
 
 
