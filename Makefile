@@ -7,14 +7,15 @@ SOURCES := $(shell find awfproxy twisted -name '*.py' -o -name py.typed) setup.p
 KEYS := (OPENAI|ANTHROPIC|GEMINI|GOOGLE|COPILOT_PROVIDER)_API_KEY|COPILOT_GITHUB_TOKEN
 KEYS := $(KEYS)|AWFPROXY_([A-Z]+_)?KEY_FILE|AWFPROXY_CONFIG|AWFPROXY_PROFILE
 ARGS ?=
-TESTS ?= tests/unit tests/memory tests/guard tests/e2e tests/faults
+TESTS ?= tests/unit tests/memory tests/guard tests/e2e tests/hostile tests/faults
 PYTEST_ARGS ?=
+SECONDS ?= 60
 
 # The tests of the installed awfproxy, whose data path is compiled; `pytest` alone tests the tree's, plain Python.
 INSTALLED := $(BIN)/python -P -m pytest -o pythonpath=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-latest check bench bench-quick soak clean tools
+.PHONY: help run test test-latest check fuzz bench bench-quick soak clean tools
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -49,6 +50,14 @@ check: $(VENV)/.installed-test ## lint, types, unit and in-memory tests
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS) tests/unit tests/memory
 
+# The tree's plain Python: atheris sees bytecode, and nothing of compiled modules.
+fuzz: $(VENV)/.installed-test ## fuzz all that reads a peer's bytes, SECONDS=60 each; `make test` has a short run
+	@for target in $$($(BIN)/python -m fuzz); do \
+	    mkdir -p .cache/fuzz/$$target && echo "$$target" >&2 && \
+	    $(BIN)/python -m fuzz $$target -max_total_time=$(SECONDS) -timeout=10 -max_len=4096 -verbosity=0 \
+	        -artifact_prefix=.cache/fuzz/ .cache/fuzz/$$target fuzz/corpus/$$target || exit 1; \
+	done
+
 bench: ## compare with Envoy and LiteLLM, some minutes (not part of the tests); ARGS="--cases sse" for a part
 	@$(PYTHON) -m bench $(ARGS)
 
@@ -63,7 +72,7 @@ tools:
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find awfproxy tests twisted \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
+	find awfproxy fuzz tests twisted \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
 
 # Not an editable install: Twisted looks for plugins in the folders of sys.path only, and would not find ours.
 # One wheel for both, since compiling takes its time. A build/ left over from before would put modules into it

@@ -13,6 +13,7 @@ TARGETS = {
     "forward": "requests",
     "chunks": "requests",
     "response": "responses",
+    "exchange": "exchanges",
     "egress": "words",
     "target": "words",
     "answer": "words",
@@ -30,9 +31,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(0 if not arguments else 64)
     name, *options = arguments
     if options == ["--replay"]:
-        run = _target(name)
-        for path in sorted((CORPUS / name).iterdir()):
-            run(path.read_bytes())
+        replay(name)
         return
     import atheris
 
@@ -40,6 +39,18 @@ def main(arguments: list[str]) -> None:
         run = _target(name)
     atheris.Setup([f"fuzz {name}", *options], run)
     atheris.Fuzz()
+
+
+def replay(name: str) -> int:
+    """Runs the target over its corpus; how many inputs that has."""
+    run, inputs = _target(name), sorted((CORPUS / name).iterdir())
+    for path in inputs:
+        try:
+            run(path.read_bytes())
+        except Exception as problem:
+            problem.add_note(f"the input is {path}")
+            raise
+    return len(inputs)
 
 
 def _target(name: str) -> Callable[[bytes], None]:

@@ -8,6 +8,6 @@ def ways(data: bytes) -> list[list[bytes]]:
     for at in {size // 2, size // 3, size - 1, 1, data.find(b"\n") + 1, data.rfind(b"\r") + 1}:
         if 0 < at < size:
             found.append([data[:at], data[at:]])
-    if 2 < size <= 600:
+    if 2 < size <= 200:
         found.append([data[at : at + 1] for at in range(size)])
     return found

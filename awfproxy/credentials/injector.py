@@ -54,7 +54,10 @@ _NO_TRAILER = OVERRIDES | {
 # Content-Length itself is placed before this is asked; what is removed here is `Content_Length`.
 _REMOVED = frozenset(HOP_BY_HOP) | frozenset(STRIPPED) | {b"content-length"}
 _CHUNKED_FIELD = field(b"Transfer-Encoding", b"chunked")
-_NOT_RELAYED = frozenset(HOP_BY_HOP) | {b"awfproxy-request-id", b"awfproxy-error"}
+_NOT_RELAYED = frozenset(HOP_BY_HOP) | {
+    b"awfproxy-request-id", b"awfproxy-error",
+    b"proxy-authenticate", b"proxy-authentication-info",  # RFC 9110 11.7: a proxy's to its own client
+}  # fmt: skip
 _NOT_IN_INTERIM = _NOT_RELAYED | {b"content-length"}
 _NOT_IN_TRAILER = _NOT_IN_INTERIM | {b"trailer"}
 _UPGRADE = (field(b"Connection", b"Upgrade"), field(b"Upgrade", b"websocket"))

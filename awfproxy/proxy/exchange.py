@@ -19,6 +19,7 @@ from awfproxy.errors import (
     ClientError,
     CredentialMissing,
     IncompleteMessage,
+    InternalError,
     PoolExhausted,
     RequestBodyTimeout,
     ResponseHeadTimeout,
@@ -285,7 +286,12 @@ class Exchange:
             self._resume_upload()
         complete = self._body_complete and not self._trailers
         websocket = self._client.websocket
-        connection.send(self._head, self._client.framing, content, complete, self, websocket=websocket)
+        try:
+            connection.send(self._head, self._client.framing, content, complete, self, websocket=websocket)
+        except InternalError as problem:
+            # The last check of what is written has struck. Nobody else would answer, or free the tunnel.
+            self._give_up(problem, Outcome.REFUSED)
+            return
         if self._body_complete and not complete:
             connection.end(self._trailers)
         self._progress()

@@ -157,6 +157,7 @@ class UpstreamConnection:
         """Sends a request's head with the first `content` of its body; `complete`: that is all of it.
 
         `websocket`: it asks to become one. Whatever the answer, the connection serves no other request.
+        `InternalError`, with nothing sent: the head cannot be written.
         """
         assert self._state is _IDLE
         self._state = _AWAITING

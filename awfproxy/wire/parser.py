@@ -5,7 +5,7 @@ what it cannot be told (a response to HEAD, a body after 204, pipelined requests
 Once it has found a head well-formed, the fields are split here, and lines that came before are not read
 again: peers repeat most of theirs in every message, and remembering them halves what a head costs.
 What llhttp lets pass and we do not: a start line with extra spaces or another protocol's name, versions
-other than 1.0 and 1.1, unlimited fields.
+other than 1.0 and 1.1, a bare LF behind the target (HTTP/0.9), unlimited fields.
 """
 
 import re
@@ -184,7 +184,10 @@ class RequestHeadReader(_HeadReader):
             return None
         head, rest = gathered
         lines = head[:-4].split(b"\r\n")
-        parts = lines.pop(0).split(b" ")
+        start = lines.pop(0)
+        if b"\n" in start:  # to llhttp one of HTTP/0.9, and a field behind it
+            raise MalformedMessage("a bare line break in the request line")
+        parts = start.split(b" ")
         if len(parts) == 3 and parts[2] in _VERSIONS:
             fields = _fields(lines)
             names = {item[0] for item in fields}

@@ -155,8 +155,14 @@ CHUNKS = [
 TRAILERS = [
     Row("trailers-framing-taken-out", _TRAILER, "RFC 9110 6.5.1",
         [OK + CHUNKED + b"\r\n" + chunk(b"hello") + b"0\r\nX-Sum: 1\r\nContent-Length: 99\r\n"
-         b"Transfer-Encoding: gzip\r\nConnection: x\r\nTrailer: x\r\nawfproxy-error: x\r\nUpgrade: h2c\r\n\r\n"],
+         b"Transfer-Encoding: gzip\r\nConnection: x\r\nTrailer: x\r\nawfproxy-error: x\r\n\r\n"],
         answer(OK, CHUNKED, chunk(b"hello") + b"0\r\nX-Sum: 1\r\n\r\n")),
+    Row("trailers-of-the-head", _TRAILER, "RFC 9110 6.5.1: they stay trailers, and are no head's",
+        [OK + CHUNKED + b"\r\n" + chunk(b"hello") + b"0\r\nSet-Cookie: a=1\r\nAuthorization: x\r\n\r\n"],
+        answer(OK, CHUNKED, chunk(b"hello") + b"0\r\nSet-Cookie: a=1\r\nAuthorization: x\r\n\r\n")),
+    Row("trailers-of-a-proxy", _TRAILER, "RFC 9110 11.7.1",
+        [OK + CHUNKED + b"\r\n" + chunk(b"hello") + b"0\r\nProxy-Authenticate: Basic\r\n\r\n"],
+        answer(OK, CHUNKED, chunk(b"hello") + END)),
     _chunks("trailer-bare-lf", _TRAILER, b"0\r\nX-A: b\nX-B: c\r\n\r\n", "RFC 9112 2.2"),
     _chunks("trailer-folded", _TRAILER, b"0\r\nX-A: b\r\n c\r\n\r\n", "RFC 9112 5.2"),
     _chunks("trailer-nul", _TRAILER, b"0\r\nX-A: b\0\r\n\r\n", "RFC 9110 5.5"),

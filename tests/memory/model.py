@@ -19,7 +19,9 @@ _CREDENTIALS = {
 _NOT_IN_TRAILERS = {b"host", b"trailer", b"content-encoding", b"content-type", b"expect", b"content-length",
                     b"sec-websocket-protocol"}  # fmt: skip
 _METHOD_OVERRIDES = {b"x-http-method-override", b"x-http-method", b"x-method-override"}
-_OURS = {b"awfproxy-request-id", b"awfproxy-error"}
+_NOT_RELAYED = {
+    b"awfproxy-request-id", b"awfproxy-error", b"proxy-authenticate", b"proxy-authentication-info"
+}  # fmt: skip
 Pairs = list[tuple[bytes, bytes]]
 
 
@@ -75,7 +77,7 @@ def downstream(sent: Message, request_id: bytes, *, until_close: bool = False) -
         lower = name.lower()
         if lower == b"transfer-encoding":
             fields.append((b"Transfer-Encoding", b"chunked"))
-        elif lower == b"content-length" or not (lower in _HOP | _OURS or lower in nominated):
+        elif lower == b"content-length" or not (lower in _HOP | _NOT_RELAYED or lower in nominated):
             fields.append((name, value))
     if until_close:
         fields.append((b"Transfer-Encoding", b"chunked"))
@@ -83,7 +85,7 @@ def downstream(sent: Message, request_id: bytes, *, until_close: bool = False) -
     trailers = [
         (name, value)
         for name, value in sent.trailers
-        if name.lower() not in _HOP | _OURS | {b"content-length", b"trailer"}
+        if name.lower() not in _HOP | _NOT_RELAYED | {b"content-length", b"trailer"}
     ]
     return Message(sent.start, fields, sent.content, trailers)
 
@@ -96,7 +98,7 @@ def interim(sent: Message) -> Message:
         fields=[
             (name, value)
             for name, value in sent.fields
-            if name.lower() not in _HOP | _OURS | {b"content-length"} and name.lower() not in nominated
+            if name.lower() not in _HOP | _NOT_RELAYED | {b"content-length"} and name.lower() not in nominated
         ],
     )
 

@@ -1,11 +1,14 @@
 """One request and its response across both sides: deadlines, truncation, retries, and always one line."""
 
+import attrs
 import pytest
 from twisted.internet.defer import Deferred
 
 from awfproxy.credentials.verdict import Accepted
 from awfproxy.errors import EgressDenied, EgressTimeout, EgressUnreachable
+from awfproxy.profile import DEFAULT
 from awfproxy.settings import Deadlines, PoolLimits
+from awfproxy.wire.message import field
 from tests.memory.peers import answer, chunk, chunked_post, get, post, responses, statuses
 
 SSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -49,6 +52,29 @@ def test_without_a_credential_a_body_is_not_forwarded_either(build):
     assert refusal(client)[0] == 403
     assert client.ended
     assert house.endpoint.attempts == []
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_a_head_that_cannot_be_written_is_500_and_leaves_no_tunnel_behind(build, reused):
+    """Whatever put a line break there: nothing of it is sent, and nobody waits for an answer to it."""
+
+    def broken(head, request_id):
+        if head.target != b"/v1/broken":
+            return head
+        return attrs.evolve(head, fields=(*head.fields, field(b"X", b"y\nInjected: z")))
+
+    house = build(profile=attrs.evolve(DEFAULT, upstream_head=broken))
+    if reused:
+        house.client().deliver(get())
+        house.origin.deliver(answer())
+        house.origin.clear()
+    client = house.client()
+    client.deliver(get(b"/v1/broken"))
+    assert refusal(client)[:2] == (500, "internal_error")
+    assert house.origin.received == b""
+    assert house.origin.aborted
+    assert house.pool.stats().busy == 0
+    assert house.outcomes[-1] == "refused"
 
 
 # --- the client leaves --------------------------------------------------------------------------------

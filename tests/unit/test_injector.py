@@ -457,7 +457,7 @@ def test_response_keeps_order_case_duplicates_and_bytes_and_gets_the_request_id_
     assert relayed(*kept, framing=Length(5)) == [*kept, ID]
 
 
-@pytest.mark.parametrize("name", sorted(HOP_BY_HOP))
+@pytest.mark.parametrize("name", [*sorted(HOP_BY_HOP), b"proxy-authenticate", b"proxy-authentication-info"])
 def test_hop_by_hop_fields_of_a_response_go_in_any_case(name: bytes) -> None:
     for spelled in (name, name.upper(), name.title()):
         assert relayed((b"A", b"1"), (spelled, b"x"), (b"B", b"2")) == [(b"A", b"1"), (b"B", b"2"), ID]

@@ -150,6 +150,8 @@ def test_reader_says_whether_a_head_has_begun() -> None:
 HEADS = {
     "bare LF everywhere": b"GET / HTTP/1.1\nHost: a\n\n",
     "bare LF after the request line": b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+    "bare LF after the target, with a version behind": b"GET /a\nX:y HTTP/1.1\r\nHost: a\r\n\r\n",
+    "bare LF after a target of HTTP/1.0": b"GET /a\nX:y HTTP/1.0\r\n\r\n",
     "bare LF after a field": b"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
     "bare LF at the end": START + b"\n",
     "bare LF as the empty line, with more behind": START + b"\nX: y\r\n\r\n",
