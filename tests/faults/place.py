@@ -322,8 +322,10 @@ class Place:
         stats = self.pool.stats()
         assert (stats.busy, stats.opening, stats.waiting) == (0, 0, 0), stats
         await eventually(lambda: not self.pool._closing)
-        watched = [type(each).__name__ for each in self.hub._watched.values()]
-        assert sorted(watched) == sorted(["Listener"] + stats.idle * ["StreamTransport"]), "a socket is held"
+        watched = list(self.hub._watched.values())
+        names = sorted(type(each).__name__ for each in watched)
+        assert names == ["Listener", *["StreamTransport"] * stats.idle], "a socket is held"
+        assert not any(getattr(each, "unsent", 0) for each in watched), "bytes are held"
 
     async def close(self) -> None:
         """Ends all, and looks whether anything is left: a socket, a timer, an object with its bytes."""
