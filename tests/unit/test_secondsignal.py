@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,13 @@ class Reactor:
 
     def __init__(self) -> None:
         self.story: list[str] = []
+        self.before: dict[int, Any] = {}
+
+    def sets_its_own(self, *numbers: int) -> None:
+        """The handlers of the first signal; inside a test, since the test run's own reactor sets its late."""
+        for each in numbers:
+            self.before[each] = signal.getsignal(each)
+            signal.signal(each, lambda number, frame: self.story.append(f"first {number}"))
 
     def callFromThread(self, function: Callable[[], None]) -> None:
         function()
@@ -29,18 +37,22 @@ class Reactor:
 
 
 @pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    """The first signal's handlers are the reactor's; at the end those of the test run are back."""
-    before = {each: signal.getsignal(each) for each in (TERM, INT)}
-    reactor = Reactor()
-    for each in before:
-        signal.signal(each, lambda number, frame: reactor.story.append(f"first {number}"))
-    yield reactor
-    for each, handler in before.items():
+def loop() -> Iterator[Reactor]:
+    """At the end the test run's own handlers are back."""
+    loop = Reactor()
+    yield loop
+    for each, handler in loop.before.items():
         signal.signal(each, handler)
 
 
 def heed(reactor: Reactor, with_0: bool = False, cut: Callable[[], None] | None = None) -> None:
+    reactor.sets_its_own(TERM, INT)
+    heed_as_it_is(reactor, with_0, cut)
+
+
+def heed_as_it_is(
+    reactor: Reactor, with_0: bool = False, cut: Callable[[], None] | None = None
+) -> None:
     status = ExitStatus(lambda hook: None, lambda code: reactor.story.append(f"leave {code}"))
     end_at_second_signal(
         reactor,  # type: ignore[arg-type]
@@ -52,50 +64,51 @@ def heed(reactor: Reactor, with_0: bool = False, cut: Callable[[], None] | None 
 
 @pytest.mark.parametrize("first", [TERM, INT])
 @pytest.mark.parametrize("second", [TERM, INT])
-def test_the_first_is_the_reactors_and_the_second_ends_it(reactor: Reactor, first: int, second: int) -> None:
-    heed(reactor)
+def test_the_first_is_the_reactors_and_the_second_ends_it(loop: Reactor, first: int, second: int) -> None:
+    heed(loop)
     signal.raise_signal(first)
-    assert reactor.story == [f"first {first}"]
+    assert loop.story == [f"first {first}"]
     signal.raise_signal(second)
-    assert reactor.story == [f"first {first}", "cut", "crash"]
+    assert loop.story == [f"first {first}", "cut", "crash"]
 
 
-def test_where_a_stop_ends_with_0_so_does_the_second_signal(reactor: Reactor) -> None:
-    heed(reactor, with_0=True)
+def test_where_a_stop_ends_with_0_so_does_the_second_signal(loop: Reactor) -> None:
+    heed(loop, with_0=True)
     signal.raise_signal(TERM)
     signal.raise_signal(TERM)
-    assert reactor.story[1:] == ["cut", "leave 0"]
+    assert loop.story[1:] == ["cut", "leave 0"]
 
 
-def test_the_first_signal_is_the_second_one_where_it_stops_already(reactor: Reactor) -> None:
-    heed(reactor)
-    reactor.stopping()
+def test_the_first_signal_is_the_second_one_where_it_stops_already(loop: Reactor) -> None:
+    heed(loop)
+    loop.stopping()
     signal.raise_signal(TERM)
-    assert reactor.story == ["cut", "crash"]
+    assert loop.story == ["cut", "crash"]
 
 
-def test_the_third_is_the_systems_so_it_ends_even_what_hangs(reactor: Reactor) -> None:
-    heed(reactor)
-    reactor.callFromThread = lambda function: None  # type: ignore[method-assign]
+def test_the_third_is_the_systems_so_it_ends_even_what_hangs(loop: Reactor) -> None:
+    heed(loop)
+    loop.callFromThread = lambda function: None  # type: ignore[method-assign]
     signal.raise_signal(TERM)
     signal.raise_signal(TERM)
     assert signal.getsignal(TERM) == signal.SIG_DFL
 
 
-def test_an_error_while_cutting_does_not_keep_it_alive(reactor: Reactor) -> None:
+def test_an_error_while_cutting_does_not_keep_it_alive(loop: Reactor) -> None:
     def cut() -> None:
         raise ValueError("inside")
 
-    heed(reactor, cut=cut)
+    heed(loop, cut=cut)
     signal.raise_signal(TERM)
     with pytest.raises(ValueError, match="inside"):  # a reactor logs it
         signal.raise_signal(TERM)
-    assert reactor.story[1:] == ["crash"]
+    assert loop.story[1:] == ["crash"]
 
 
-def test_a_signal_that_is_ignored_stays_so(reactor: Reactor) -> None:
+def test_a_signal_that_is_ignored_stays_so(loop: Reactor) -> None:
+    loop.sets_its_own(TERM, INT)
     signal.signal(INT, signal.SIG_IGN)
-    heed(reactor)
+    heed_as_it_is(loop)
     signal.raise_signal(TERM)
     signal.raise_signal(INT)
-    assert reactor.story == [f"first {TERM}"]
+    assert loop.story == [f"first {TERM}"]
