@@ -23,7 +23,6 @@ def end_at_second_signal(
     *,
     cut: Callable[[], None],
     with_0: bool,
-    pid: Callable[[], int] = os.getpid,
 ) -> None:
     """From now on a signal that comes while the reactor stops ends the process with the status of the first.
 
@@ -39,11 +38,13 @@ def end_at_second_signal(
 
     def end() -> None:
         _log.warn("Ended at once: a second signal", event="shutdown_at_once")
-        cut()
-        if with_0 or pid() == 1:
-            exit_status.leave_now()  # no signal would end it, and nobody has ended the reactor's threads
-        else:
-            reactor.crash()  # the runner removes its pid file and takes the first signal's status
+        try:
+            cut()
+        finally:
+            if with_0 or os.getpid() == 1:
+                exit_status.leave_now()  # no signal would end it, and nobody has ended the reactor's threads
+            else:
+                reactor.crash()  # the runner removes its pid file and takes the first signal's status
 
     def heard(number: int, frame: FrameType | None) -> None:
         first: Any = handlers[signal.Signals(number)]

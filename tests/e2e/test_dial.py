@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from tests.kit.sockets import (
     Recorders,
     backlog_full,
     fill,
+    open_sockets,
     turns,
     watched_by,
     wired,
@@ -31,20 +32,11 @@ def watcher(request: pytest.FixtureRequest) -> Iterator[Any]:
     yield from watched_by(request.param)
 
 
-def sockets() -> set[str]:
-    """Those of this process; by inode, since numbers are used again."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError):  # the one for the listing
-            found.add(os.readlink(f"/proc/self/fd/{name}"))
-    return {each for each in found if each.startswith("socket:")}
-
-
 @pytest.fixture(autouse=True)
 def no_descriptor_left() -> Iterator[None]:
-    before = sockets()
+    before = open_sockets()
     yield
-    assert sockets() <= before
+    assert open_sockets() <= before
 
 
 class Names:
@@ -223,7 +215,7 @@ async def test_cancelled_while_connecting_closes_the_socket_and_tries_no_other(
     watcher: Any, door: socket.socket
 ) -> None:
     with backlog_full() as address:
-        before = sockets()
+        before = open_sockets()
         found = IPv4Address("TCP", *address), IPv4Address("TCP", *door.getsockname())
         factory = Recorders()
         connecting = TcpEndpoint(Names(watcher, *found), "squid.test", 3128).connect(factory)
@@ -232,7 +224,7 @@ async def test_cancelled_while_connecting_closes_the_socket_and_tries_no_other(
         with pytest.raises(CancelledError):
             await connecting
         await turns()
-        assert sockets() <= before
+        assert open_sockets() <= before
     assert factory.built == []
     door.setblocking(False)
     with pytest.raises(BlockingIOError):
@@ -273,10 +265,10 @@ async def test_factory_that_fails_closes_the_socket_and_is_the_callers(
     def fail() -> Recorder:
         raise ValueError("inside buildProtocol")
 
-    before = sockets()
+    before = open_sockets()
     with pytest.raises(ValueError, match="inside buildProtocol") as caught:
         await TcpEndpoint(watcher, *door.getsockname()).connect(Recorders(fail))
-    assert sockets() == before, "closed, though the traceback lives"
+    assert open_sockets() == before, "closed, though the traceback lives"
     peer = Peer(door.accept()[0])
     assert await peer.rest() == b""
     peer.close()

@@ -1,6 +1,8 @@
 """The kit alone, without awfproxy: curl through the real Squid to the TLS origin, and what each refuses."""
 
 import json
+import os
+import socket
 import subprocess
 
 import pytest
@@ -9,6 +11,8 @@ from tests.e2e.conftest import NAME
 from tests.kit import canary as canaries
 from tests.kit.certificates import Authority
 from tests.kit.origin import Origin
+from tests.kit.reader import poll
+from tests.kit.sockets import open_sockets
 from tests.kit.squid import Squid
 from tests.kit.tools import need
 
@@ -84,3 +88,14 @@ def test_bad_certificates_are_bad(
     }[wrong]()
     with Origin(leaf, canary) as origin:
         assert curl(squid, authority, "/", origin).returncode == 60
+
+
+def test_a_tunnel_that_a_daemon_opens_to_an_origin_meanwhile_is_no_leak(own_origin: Origin) -> None:
+    def all_of_them() -> int:
+        names = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+        return sum(os.path.islink(name) and os.readlink(name).startswith("socket:") for name in names)
+
+    before, many = open_sockets(), all_of_them()
+    with socket.create_connection(("127.0.0.1", own_origin.port)) as tunnel:
+        poll(lambda: all_of_them() == many + 2)
+        assert open_sockets() - before == {os.readlink(f"/proc/self/fd/{tunnel.fileno()}")}

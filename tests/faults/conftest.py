@@ -1,5 +1,19 @@
-"""What the end-to-end tests have: one Squid for those that leave it running, origins and daemons to break."""
+"""What the end-to-end tests have, and the provider's TLS for scripted peers."""
 
-from tests.e2e.conftest import Stack, authority, own_origin, own_stack, squid
+import ssl
+
+import pytest
+
+from tests.e2e.conftest import NAME, Stack, authority, own_origin, own_stack, squid
+from tests.kit.certificates import Authority
 
 __all__ = ["Stack", "authority", "own_origin", "own_stack", "squid"]
+
+
+@pytest.fixture(scope="session")
+def context(authority: Authority) -> ssl.SSLContext:
+    leaf = authority.leaf(NAME)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf.certificate, leaf.key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -4,7 +4,6 @@ All is real but the peers: loopback sockets, the listener, CONNECT, TLS. What is
 """
 
 import gc
-import os
 import select
 import socket
 import ssl
@@ -43,7 +42,7 @@ from awfproxy.settings import Deadlines, Egress, PoolLimits, WebSocketLimits
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.upstream.pool import Pool
 from tests.kit.certificates import Authority
-from tests.kit.sockets import Peer, eventually, turns
+from tests.kit.sockets import Peer, eventually, open_sockets, turns
 
 NAME = "api.openai.com"
 SHORT = 0.5
@@ -323,6 +322,10 @@ class Place:
         stats = self.pool.stats()
         assert (stats.busy, stats.opening, stats.waiting) == (0, 0, 0), stats
         await eventually(lambda: not self.pool._closing)
+        watched = list(self.hub._watched.values())
+        names = sorted(type(each).__name__ for each in watched)
+        assert names == ["Listener", *["StreamTransport"] * stats.idle], "a socket is held"
+        assert not any(getattr(each, "unsent", 0) for each in watched), "bytes are held"
 
     async def close(self) -> None:
         """Ends all, and looks whether anything is left: a socket, a timer, an object with its bytes."""
@@ -343,15 +346,6 @@ class Place:
         assert open_sockets() <= self._sockets, "a socket is left"
         left = held_objects() - self._objects
         assert not left, f"objects are left, with what they hold: {left}"
-
-
-def open_sockets() -> set[str]:
-    """Those of this process; by inode, since numbers are used again."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError):  # the one for the listing
-            found.add(os.readlink(f"/proc/self/fd/{name}"))
-    return {each for each in found if each.startswith("socket:")}
 
 
 def held_objects() -> Counter[str]:

@@ -12,7 +12,7 @@ from itertools import product
 import pytest
 
 from tests.faults.cells import CELLS, FAULTS, HOPS, NOT_THERE, Cell
-from tests.faults.place import NAME, Place
+from tests.faults.place import Place
 from tests.faults.scripts import good, said, sent
 from tests.kit.certificates import Authority
 from tests.memory.peers import get
@@ -23,15 +23,6 @@ def test_the_table_has_every_cell_or_says_why_it_cannot_be() -> None:
     assert there | set(NOT_THERE) == set(product(HOPS, FAULTS))
     assert not there & set(NOT_THERE)
     assert len({cell.name for cell in CELLS}) == len(CELLS)
-
-
-@pytest.fixture(scope="session")
-def context(authority: Authority) -> ssl.SSLContext:
-    leaf = authority.leaf(NAME)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(leaf.certificate, leaf.key)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)

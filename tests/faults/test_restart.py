@@ -1,4 +1,4 @@
-"""A restart behind an inherited socket: clients go on asking, and none is refused, reset or left unanswered."""
+"""A restart behind an inherited socket: clients go on asking, none is refused, reset or left unanswered."""
 
 import os
 import socket

@@ -1,11 +1,12 @@
 """Both ends of a connection on the real reactor: ours with a protocol that notes all, the peer's a socket."""
 
+import os
 import select
 import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,6 +18,7 @@ from zope.interface import implementer
 
 from awfproxy.net.hub import Hub
 from awfproxy.net.transport import StreamTransport
+from tests.kit.ports import ORIGIN_PORTS
 
 DEADLINE = 20.0
 """Seconds after which what should have happened has not."""
@@ -50,6 +52,26 @@ async def eventually(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end
         await turns(1)
+
+
+def open_sockets() -> set[str]:
+    """Those of this process, by inode, since numbers are used again.
+
+    Without those of the kit's origins: a daemon that serves several tests has one in this process, and opens
+    a tunnel to it whenever an old one's time is over.
+    """
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the one for the listing; or one that another thread has just closed
+            inode = os.readlink(f"/proc/self/fd/{name}")
+            if inode.startswith("socket:") and not _is_origins(int(name)):
+                found.add(inode)
+    return found
+
+
+def _is_origins(descriptor: int) -> bool:
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        return copy.family == socket.AF_INET and copy.getsockname()[1] in ORIGIN_PORTS
 
 
 class Recorder(Protocol):

@@ -13,7 +13,10 @@ from tests.kit.squid import squid_binary
 
 _FINDERS = {
     "squid": squid_binary,
-    **{name: functools.partial(shutil.which, name) for name in ("curl", "strace", "valgrind", "systemd-socket-activate")},
+    **{
+        name: functools.partial(shutil.which, name)
+        for name in ("curl", "strace", "valgrind", "systemd-socket-activate")
+    },
     "sdks": sdk_python,
     **{name: functools.partial(agent_binary, name) for name in PACKAGES},
 }
