@@ -13,7 +13,7 @@ from tests.kit.squid import squid_binary
 
 _FINDERS = {
     "squid": squid_binary,
-    **{name: functools.partial(shutil.which, name) for name in ("curl", "strace", "valgrind")},
+    **{name: functools.partial(shutil.which, name) for name in ("curl", "strace", "valgrind", "faketime")},
     "sdks": sdk_python,
     **{name: functools.partial(agent_binary, name) for name in PACKAGES},
 }

@@ -39,7 +39,7 @@ class Way:
         client.send_head(method, target, body)
         return client
 
-    def lines(self, event: str, **values: object) -> list[dict[str, Any]]:
+    def log(self, event: str, **values: object) -> list[dict[str, Any]]:
         """The log's lines of that event with these values, so far."""
         return [line for line in log_of(self.daemon) if matches(line, {"event": event, **values})]
 
@@ -56,7 +56,9 @@ class Way:
 
 
 def log_of(daemon: Daemon) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in daemon.stdout.read_text().splitlines() if line.startswith("{")]
+    """Its whole lines."""
+    lines = daemon.stdout.read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
 def matches(line: Mapping[str, Any], values: Mapping[str, object]) -> bool:
@@ -69,6 +71,7 @@ def way(
     key: str,
     *options: str,
     squid: Squid | None = None,
+    runner: str = "twistd",
     command: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Way]:
@@ -78,7 +81,7 @@ def way(
         daemon = Daemon(
             "--egress-proxy", egress.url, "--ca-file", str(authority.file),
             "--target", f"{NAME}:{origin.port}", "--log-format", "json", *options,
-            env={"OPENAI_API_KEY": key, **(env or {})},
+            runner=runner, env={"OPENAI_API_KEY": key, **(env or {})},
         )  # fmt: skip
         daemon.command[:0] = command
         with daemon:
