@@ -180,7 +180,7 @@ class Listener:
 
 
 def _tell(sock: socket.socket, refusal: Callable[[], bytes] | None) -> None:
-    """Sends the refusal. What the client has sent is read away: unread, it would turn the end into a reset."""
+    """Sends the refusal. What the client has sent is read away: unread, it would make the end a reset."""
     if refusal is None:
         return
     sock.setblocking(False)

@@ -62,8 +62,8 @@ class ClientTls:
     def keep_session(self, tls: ssl.SSLObject) -> None:
         """Takes the session of a connection that resumed none, for those to come.
 
-        Seldom, since CPython leaks 6 KB each time that it is asked for one (gh-116810; 3.11 stays so): a client
-        that breaks its streams off, and each time costs a connection, would fill the memory.
+        Seldom, since CPython leaks 6 KB each time that it is asked for one (gh-116810, for good in 3.11): a
+        client that breaks its streams off, and each time costs a connection, would fill the memory.
         """
         now = self._seconds()
         if now < self._session_due:

@@ -15,7 +15,7 @@ _FINDERS = {
     "squid": squid_binary,
     **{
         name: functools.partial(shutil.which, name)
-        for name in ("curl", "strace", "valgrind", "systemd-socket-activate")
+        for name in ("curl", "strace", "valgrind", "faketime", "systemd-socket-activate")
     },
     "sdks": sdk_python,
     **{name: functools.partial(agent_binary, name) for name in PACKAGES},
