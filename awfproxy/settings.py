@@ -113,6 +113,13 @@ class Settings:
     """The prefix of /health and the others; None where they are off."""
 
     log_format: str = "text"
+    config_file: str | None = None
+    confine: bool = True
+    """Landlock and seccomp, once it has started."""
+
+    dumpable: bool = False
+    """Profilers and debuggers may look into the process."""
+
     entries: tuple[Entry, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -162,6 +169,9 @@ def load(
         max_connections=given["max-connections"].value,
         local_pages=given["local-pages"].value,
         log_format=given["log-format"].value,
+        config_file=given["config"].value,
+        confine=given["confine"].value == "on",
+        dumpable=given["dumpable"].value == "on",
         entries=(
             *_entries(given, egress),
             *(entry for one in every for entry in _provider_entries(one, given)),
