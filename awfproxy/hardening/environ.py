@@ -8,7 +8,7 @@ Settings are read again on a reload, so the copy keeps them.
 import ctypes
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
-from typing import final
+from typing import Any, final
 
 import attrs
 
@@ -38,6 +38,9 @@ class Environment(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"<environment, {len(self.__values)} variables>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an Environment is not serialised")
 
 
 def credentials(environ: Mapping[str, str], known: Iterable[str]) -> set[str]:
