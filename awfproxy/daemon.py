@@ -73,10 +73,12 @@ def make_services(
     environ: Mapping[str, str],
     writer: LogWriter,
     load: Callable[[], Settings] | None = None,
+    first: Sequence[IService] = (),
 ) -> Daemon:
     """The daemon from its settings; raises `ConfigError` for what only building it can tell.
 
-    `load` reads the settings again; without it there is no reload.
+    `load` reads the settings again; without it there is no reload. Services in `first` start before the
+    others.
     """
     exit_status = ExitStatus()
     shared = _Shared(
@@ -139,6 +141,8 @@ def make_services(
         end_at_second_signal, reactor, exit_status, cut=gate.cut, with_0=profile.ends_with_0
     )
     services = Daemon()  # type: ignore[no-untyped-call]
+    for service in first:
+        service.setServiceParent(services)
     gate.setServiceParent(services)  # type: ignore[no-untyped-call]
     return services
 

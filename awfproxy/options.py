@@ -36,6 +36,9 @@ class Option:
     """In TOML a number, not a string."""
 
     repeatable: bool = False
+    switch: bool = False
+    """On by its name alone; elsewhere on or off, in TOML true or false."""
+
     empty: bool = False
     """Whether the empty text is a value."""
 
@@ -60,6 +63,7 @@ EACH = "Each provider"
 DEADLINES = "Deadlines, in seconds"
 POOL = "Connections to the provider"
 WEBSOCKET = "WebSocket"
+PROCESS = "The process"
 REST = "Logs and configuration"
 
 
@@ -284,6 +288,23 @@ OPTIONS: tuple[Option, ...] = (
         KEY,
         "on",
         syntax.choice(("on", "off")),
+    ),
+        "confine",
+        "HOW",
+        "on: once started, it keeps only what it needs of files and ports (Landlock) and of system calls "
+        "(seccomp), as far as the kernel can; or off.",
+        PROCESS,
+        "on",
+        syntax.choice(("on", "off")),
+    ),
+    Option(
+        "dumpable",
+        "",
+        "Let profilers and debuggers look into the process, and it be dumped: they see the key.",
+        PROCESS,
+        "off",
+        syntax.choice(("on", "off")),
+        switch=True,
     ),
     Option("log-format", "FORMAT", "text or json.", REST, "text", syntax.choice(("text", "json"))),
     Option(

@@ -116,6 +116,13 @@ class Settings:
     """Answers are searched for the key that was sent."""
 
     log_format: str = "text"
+    config_file: str | None = None
+    confine: bool = True
+    """Landlock and seccomp, once it has started."""
+
+    dumpable: bool = False
+    """Profilers and debuggers may look into the process."""
+
     entries: tuple[Entry, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -166,6 +173,9 @@ def load(
         local_pages=given["local-pages"].value,
         leak_guard=given["leak-guard"].value == "on",
         log_format=given["log-format"].value,
+        config_file=given["config"].value,
+        confine=given["confine"].value == "on",
+        dumpable=given["dumpable"].value == "on",
         entries=(
             *_entries(given, egress),
             *(entry for one in every for entry in _provider_entries(one, given)),

@@ -19,13 +19,19 @@ from twisted.application.service import MultiService
 from twisted.python import usage
 from twisted.python.logfile import LogFile
 
+import awfproxy
 from awfproxy import commandline
 from awfproxy.credentials.sources import mode_of, read_file, read_file_at_once
 from awfproxy.errors import ConfigError
+from awfproxy.hardening.environ import Environment, credentials, forget
+from awfproxy.hardening.needs import Surroundings, code, policy
+from awfproxy.hardening.process import close_to_others, no_core_file
 from awfproxy.observe.logs import LogWriter
 from awfproxy.options import CommandLineError
 from awfproxy.provider_settings import is_plain_socket
+from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.readings import hidden_host
+from awfproxy.service.confinement import Before, Confinement
 from awfproxy.service.exit import ExitCode, refuse
 from awfproxy.settings import Settings, load
 
@@ -38,31 +44,64 @@ class Options(usage.Options):
     """Reads the settings again, from the same places, and waits for none of them."""
 
     writer: LogWriter
+    environ: Environment
+    """As it was at the start: `os.environ` has no credentials any more."""
+
+    before: Before
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Ends the process with 64 or 78 and one line where the settings cannot be used."""
+        problem = close_to_others()  # before there is a key in it
+        self.environ = environ = Environment(os.environ)
         try:
             line = commandline.parse(sys.argv[1:] if options is None else options)
             if "help" in line.flags:
                 sys.stdout.write(commandline.help_text())
                 raise SystemExit(0)
             instance = str(uuid4())
-            self.settings = load(line.values, os.environ, read_file, mode_of, instance)
-            self.load = partial(load, line.values, os.environ, read_file_at_once, mode_of, instance)
+            self.settings = load(line.values, environ, read_file, mode_of, instance)
+            read_again = _read_again if self.settings.confine else read_file_at_once
+            self.load = partial(load, line.values, environ, read_again, mode_of, instance)
         except CommandLineError as error:
             refuse(ExitCode.USAGE, str(error))
         except ConfigError as error:
             refuse(ExitCode.CONFIG, str(error))
+        if self.settings.dumpable:
+            close_to_others(dumpable=True)
+        else:
+            no_core_file()
+        forgotten = forget(os.environ, credentials(environ, _key_variables(self.settings)))
+        self.before = Before(forgotten, problem)
         profile = self.settings.profile
         self.writer = LogWriter(
             self.settings.log_format,
             profile.event_names,
-            hidden_host(os.environ) if profile.request_events else None,
+            hidden_host(environ) if profile.request_events else None,
         )
         runner = getattr(self, "parent", None)
         if runner is not None and "fileLogObserverFactory" in runner:
             # twist; left alone it writes JSON whenever it has no terminal.
             runner["fileLogObserverFactory"] = self.writer.observer
+
+
+def _key_variables(settings: Settings) -> set[str]:
+    """Of all providers, whether they have a port or not."""
+    providers = {provider.name: provider for provider in BUILT_IN}
+    providers |= {one.provider.name: one.provider for one in settings.providers}
+    found = {use.variable for one in settings.providers for use in one.access.keys}
+    return found.union(*((each.variable, *each.further_variables) for each in providers.values()))
+
+
+def _read_again(path: str) -> bytes:
+    """For a reload, at which a file out of reach may be one that was not known of at the start."""
+    try:
+        return read_file_at_once(path)
+    except PermissionError as error:
+        raise PermissionError(
+            error.errno,
+            f"{error.strerror} (a running awfproxy reaches only the folders that it began with: for a file "
+            "in another, restart it)",
+        ) from None
 
 
 def _twistd_stream(runner: Any) -> TextIO | None:
@@ -88,15 +127,39 @@ def makeService(options: Options) -> MultiService:
     # Deadlines follow a clock that nobody sets back; before the first timer is made.
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
     _raise_descriptor_limit()
+    runner = getattr(options, "parent", None)
+    stream = _twistd_stream(runner)
+    first = [_confinement(options, _surroundings(runner, stream))]
     try:
-        daemon = make_services(reactor, options.settings, os.environ, options.writer, options.load)
+        daemon = make_services(
+            reactor, options.settings, options.environ, options.writer, options.load, first
+        )
     except ConfigError as error:
         refuse(ExitCode.CONFIG, str(error))
-    stream = _twistd_stream(getattr(options, "parent", None))
     if stream is not None:
         daemon.log_observer = options.writer.observer(stream)
     _spare_the_collector()
     return daemon
+
+
+def _confinement(options: Options, surroundings: Surroundings) -> Confinement:
+    settings = options.settings
+    return Confinement(
+        options.before,
+        confine=settings.confine,
+        dumpable=settings.dumpable,
+        policy=lambda: policy(settings, options.environ, surroundings),
+    )
+
+
+def _surroundings(runner: Any, stream: TextIO | None) -> Surroundings:
+    """What the runner itself goes on to need, by its own options."""
+    asked: Callable[[str], Any] = (lambda name: None) if runner is None else runner.get
+    kept = [stream.directory] if isinstance(stream, LogFile) else []
+    kept += [os.path.dirname(os.path.abspath(asked("profile")))] if asked("profile") else []
+    # twistd removes it by this name from the folder that it has changed to by then.
+    removed = [asked("pidfile")] if asked("pidfile") else []
+    return Surroundings(tuple(kept), tuple(removed), code(sys.path, os.getcwd(), awfproxy.__file__))
 
 
 @contextmanager

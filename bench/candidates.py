@@ -37,10 +37,13 @@ def _envoy(around: Surroundings, origin_port: int, log: Path | None) -> Abstract
 
 
 def _awfproxy(around: Surroundings, origin_port: int) -> AbstractContextManager[Peer]:
-    """As users start it: `twistd awfproxy`, installed, default settings, log to a file."""
+    """As users start it: `twistd awfproxy`, installed, default settings, log to a file.
+
+    --dumpable is for py-spy, where that is not root's, and changes no figure.
+    """
     port = free_port()
     command = [around.environment.twistd, "-n", "--pidfile=", "awfproxy", "--port", str(port)]
-    command += ["--ca-file", str(around.ca), "--target", f"{HOST}:{origin_port}"]
+    command += ["--ca-file", str(around.ca), "--target", f"{HOST}:{origin_port}", "--dumpable"]
     variables = {"OPENAI_API_KEY": around.key, "HTTPS_PROXY": f"http://127.0.0.1:{around.squid_port}"}
     return started(AWFPROXY, command, port, around.directory, answers, variables)
 

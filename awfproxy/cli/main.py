@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from awfproxy import __version__
+from awfproxy.hardening.process import close_to_others
 
 EX_USAGE = 64
 
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         sys.stderr.write(f"awfproxy: {_unknown(verb)}\n")
         return EX_USAGE
+    if arguments is None:  # a process of its own, which may come to hold the key
+        close_to_others()
     status: int = import_module(f"awfproxy.cli.{verb.replace('-', '_')}").main(rest)
     return status
 

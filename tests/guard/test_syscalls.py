@@ -58,7 +58,8 @@ def traced(daemon: Daemon, trace: Path) -> Iterator[None]:
     need_strace()
     canary.session_watch().add_file(trace)
     # -D: the daemon stays our own child, and gets our signals.
-    daemon.command = ["strace", "-D", "-f", "-s", "64", "-o", str(trace), *daemon.command]
+    # --dumpable: else only root's strace could read what is written.
+    daemon.command = ["strace", "-D", "-f", "-s", "64", "-o", str(trace), *daemon.command, "--dumpable"]
     with daemon:
         daemon.ready("/readyz")
         yield

@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import subprocess
+from typing import NoReturn
 
 import pytest
 
@@ -25,24 +26,24 @@ _FINDERS = {
 def need(*tools: str) -> None:
     """Skips the test where a tool is missing; with CI set it fails."""
     if missing := [tool for tool in tools if _FINDERS[tool]() is None]:
-        _do_without(f"not installed: {', '.join(missing)} (`make test` installs it)")
+        do_without(f"not installed: {', '.join(missing)} (`make test` installs it)")
 
 
 def need_sandbox(*tools: str) -> None:
     """For a test that runs these in a `Sandbox`."""
     need(*tools)
     if namespaces() is None:
-        _do_without("a network namespace (`unshare -n`) is not permitted: be root or allow user namespaces")
+        do_without("a network namespace (`unshare -n`) is not permitted: be root or allow user namespaces")
 
 
 def need_strace() -> None:
     """For a test that looks at a program's system calls."""
     need("strace")
     if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode:
-        _do_without("`strace true` fails: allow ptrace (in Docker: --cap-add SYS_PTRACE)")
+        do_without("`strace true` fails: allow ptrace (in Docker: --cap-add SYS_PTRACE)")
 
 
-def _do_without(text: str) -> None:
+def do_without(text: str) -> NoReturn:
     if on_ci():
         pytest.fail(text)
     pytest.skip(text)

@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "awfproxy"
 
 ORDER = (
-    "errors", "agents", "wire", "providers", "credentials", "settings", "squid", "net", "upstream", "observe",
-    "proxy", "service", "doctor", "demo", "daemon", "tap", "cli",
+    "errors", "agents", "wire", "providers", "credentials", "settings", "squid", "hardening", "net",
+    "upstream", "observe", "proxy", "service", "doctor", "demo", "daemon", "tap", "cli",
 )  # fmt: skip
 """A module imports only from its own room and from rooms before it."""
 

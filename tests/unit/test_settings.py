@@ -124,7 +124,7 @@ def test_every_option_is_an_environment_variable(environ: dict[str, str]) -> Non
 
 def test_every_option_but_config_is_a_key_of_the_file(environ: dict[str, str]) -> None:
     for option in (*OPTIONS, *PROVIDER_SETTINGS):
-        text = toml_refusal(environ, f"{option.name} = true")
+        text = toml_refusal(environ, f"{option.name} = {'7' if option.switch else 'true'}")
         if option.in_file:
             assert text.startswith(f"--{option.name} (/etc/a.toml: {option.name}): ")
         else:
@@ -763,3 +763,27 @@ def test_profile_changes_defaults_and_nothing_that_is_given(environ: dict[str, s
     assert str(made.egress) == PROXY
     assert made.providers[1].listen == ("tcp:10001:interface=127.0.0.1",)
     assert str(settings({"HTTP_PROXY": "http://old:1"}, "--profile", "gh-aw").egress) == "http://old:1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "text", "dumpable"),
+    [
+        ((), {}, "", False),
+        (("--dumpable",), {}, "", True),
+        (("--dumpable=off",), {"AWFPROXY_DUMPABLE": "on"}, "", False),
+        ((), {"AWFPROXY_DUMPABLE": "on"}, "dumpable = false", True),
+        ((), {}, "dumpable = true", True),
+        ((), {}, "dumpable = false", False),
+    ],
+)
+def test_a_switch_is_on_by_its_name_alone(
+    environ: dict[str, str], arguments: tuple[str, ...], variables: dict[str, str], text: str, dumpable: bool
+) -> None:
+    made = settings(environ | variables, *arguments, "--config", "/etc/a.toml", files={"/etc/a.toml": text})
+    assert made.dumpable is dumpable
+
+
+def test_a_switch_takes_no_other_value(environ: dict[str, str]) -> None:
+    assert "Give on or off" in refusal(environ, "--dumpable=yes")
+    assert "neither true nor false. Write dumpable = true" in toml_refusal(environ, 'dumpable = "on"')
+    assert "Give on, or leave it out" in refusal(environ | {"AWFPROXY_DUMPABLE": ""})

@@ -1,12 +1,15 @@
 """Where the key comes from, and what happens when there are several places, or none."""
 
+import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 import pytest
 
+from awfproxy.credentials import sources
 from awfproxy.credentials.sources import (
     KeyFound,
     find_key,
@@ -243,3 +246,27 @@ def test_pipe_is_waited_for_at_the_start_and_never_while_serving(tmp_path: Path)
     file = tmp_path / "file"
     file.write_bytes(b"content")
     assert read_file_at_once(str(file)) == b"content"
+
+
+@pytest.mark.parametrize("read", [read_file, read_file_at_once])
+def test_the_key_files_descriptor_is_closed_after_each_read_and_is_no_childs(
+    tmp_path: Path, read: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the read fails."""
+    key = tmp_path / "key"
+    key.write_bytes(b"k")
+    seen: list[bool] = []
+
+    def content(file: BinaryIO) -> bytes:
+        seen.append(os.get_inheritable(file.fileno()))
+        if len(seen) > 1:
+            raise OSError(errno.EIO, "no")
+        return file.read()
+
+    monkeypatch.setattr(sources, "_content", content)
+    before = os.listdir("/proc/self/fd")
+    assert read(str(key)) == b"k"
+    with pytest.raises(OSError, match="no"):
+        read(str(key))
+    assert os.listdir("/proc/self/fd") == before
+    assert seen == [False, False]
