@@ -112,6 +112,9 @@ class Settings:
     local_pages: str | None = ""
     """The prefix of /health and the others; None where they are off."""
 
+    allowed_origins: frozenset[bytes] = frozenset()
+    """Of web pages that may call, as in `Origin`; or `SCHEME://*` for all of a scheme."""
+
     log_format: str = "text"
     entries: tuple[Entry, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -161,6 +164,7 @@ def load(
         ),
         max_connections=given["max-connections"].value,
         local_pages=given["local-pages"].value,
+        allowed_origins=frozenset(given["allow-origin"].value),
         log_format=given["log-format"].value,
         entries=(
             *_entries(given, egress),
