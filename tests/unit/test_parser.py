@@ -13,6 +13,7 @@ from awfproxy.errors import (
     TargetTooLong,
     VersionNotSupported,
 )
+from awfproxy.wire import parser
 from awfproxy.wire.message import RequestHead, ResponseHead
 from awfproxy.wire.parser import Limits, RequestHeadReader, ResponseHeadReader
 
@@ -360,3 +361,15 @@ def test_each_head_has_its_own_reader_so_an_interim_one_changes_nothing() -> Non
     second = response([first[1]])
     assert second is not None
     assert (second[0].status, second[0].fields) == (200, ((b"x", b"X", b"1"),))
+
+
+def test_lines_are_remembered_only_where_they_hold_no_credential_and_only_so_many() -> None:
+    known = parser._known_fields
+    for number in range(2000):
+        lines = b"User-Agent: %d\r\nAuthorization: Bearer %d\r\nX-Odd: %d\r\n" % ((number,) * 3)
+        request([START + lines + b"\r\n"])
+        assert len(known) <= 512
+    assert {name for name, _, _ in known.values()} <= parser._HOLD_NO_CREDENTIAL
+    assert b"User-Agent: 1999" in known
+    request([START + b"User-Agent: " + b"a" * 300 + b"\r\n\r\n"])
+    assert max(map(len, known)) <= 256
