@@ -9,6 +9,8 @@ class Do(Enum):
     """What a client does between its bytes."""
 
     ARRIVED = "waits until the origin has (one more of) its requests"
+    CONTENT = "waits until the origin has some of its content"
+    OTHERS = "waits until others have been answered meanwhile"
     ANSWER = "reads one answer"
     HEAD = "reads an answer's head alone"
     RELEASE = "lets the origin go on with what is gated by `gate=MARK`"
@@ -18,7 +20,7 @@ class Do(Enum):
     GIVEN_UP = "waits until the origin has lost the request, and reads nothing meanwhile"
 
 
-ARRIVED, ANSWER, HEAD, RELEASE, FIN, RESET, DRIP, GIVEN_UP = Do
+ARRIVED, CONTENT, OTHERS, ANSWER, HEAD, RELEASE, FIN, RESET, DRIP, GIVEN_UP = Do
 Step = bytes | Do
 
 MARK = b"MARK"
@@ -69,8 +71,8 @@ class Case:
     """What stands in none of the heads and trailers that the origin gets."""
     at_most: bool = False
     """The origin may as well have seen less: the client's end races its request."""
-    rejected_by_h11: str = ""
-    """Why h11 rejects what is forwarded here, where it does."""
+    not_by_h11: str = ""
+    """Why h11's reading is not compared, where it is not."""
 
     @property
     def id(self) -> str:

@@ -25,7 +25,9 @@ def _content(kind: str, name: str, source: str, body: bytes) -> Case:
 def _good(kind: str, name: str, source: str, body: bytes, octets: int = 5, never: bytes = b"") -> Case:
     """A whole body, and then a request of its own."""
     return Case(kind, name, source, CHUNKED + body + SMUGGLED, "200, 200",
-                f"POST /v1/MARK {octets}, GET /v1/MARK/smuggled", KEPT, never=never)  # fmt: skip
+                f"POST /v1/MARK {octets}, GET /v1/MARK/smuggled", KEPT, never=never,
+                not_by_h11="it takes no trailer of that name" if b"Transfer-Encoding" in body else "",
+    )  # fmt: skip
 
 
 SIZES = (
@@ -131,7 +133,7 @@ TRAILERS = (
     _content("trailers, too large", "many fields", "RFC 9110 5.4",
              _BODY + (b"X: " + b"a" * 1000 + b"\r\n") * 20 + b"\r\n"),
     *(
-        _good("trailers, removed", name.decode().lower(), _TRAILER, _BODY + name + b": " + value + b"\r\n\r\n",
+        _good("trailers, removed", name.decode(), _TRAILER, _BODY + name + b": " + value + b"\r\n\r\n",
               never=never)
         for name, value, never in (
             (b"Authorization", b"Bearer sneaky", b"sneaky"),

@@ -1,6 +1,7 @@
 """`Witness`: an origin that keeps every byte of every connection, and h11 as the judge of what they say."""
 
 import socket
+import threading
 from typing import Any
 
 import attrs
@@ -32,6 +33,12 @@ class Witness(Origin):
         super().__init__(*arguments, **more)
         self.tapes: list[TapedReader] = []
         self.accounted = 0
+        self._lock = threading.Lock()
+
+    def account(self, requests: int) -> None:
+        """So many requests are explained by a row."""
+        with self._lock:
+            self.accounted += requests
 
     def reader(self, sock: socket.socket) -> TapedReader:  # type: ignore[override]
         reader = TapedReader(sock)
