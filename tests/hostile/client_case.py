@@ -24,7 +24,7 @@ ARRIVED, CONTENT, OTHERS, ANSWER, HEAD, RELEASE, FIN, RESET, DRIP, GIVEN_UP = Do
 Step = bytes | Do
 
 MARK = b"MARK"
-"""In targets: replaced by four letters of the case's own, so that its requests are told apart at the origin."""
+"""In targets: replaced by four letters of the case's own, which tell its requests apart at the origin."""
 PORT = b"{PORT}"
 ORIGIN = b"{ORIGIN}"
 """The origin's own authority."""
@@ -55,7 +55,7 @@ def _words(text: str) -> tuple[str, ...]:
 class Case:
     """A row: class, name, source, what is sent, and the outcome.
 
-    `answers` as `200, 400 malformed_request`: the status, and our code; `200 cut` one that breaks off; `` none.
+    `answers` as `200, 400 malformed_request`: the status, and our code; `200 cut` breaks off; `` none.
     `saw`: requests at the origin in their order, as `POST /v1/MARK 5, GET /v1/MARK cut`: with the octets of
     content where there are any, or `cut` where the request was taken back before its answer had ended.
     """

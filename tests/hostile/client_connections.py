@@ -34,12 +34,15 @@ def _half(name: str, sent: tuple[Step, ...], answers: str = "", saw: str = "") -
     return Case("half-close", name, _HALF, sent, answers, saw)
 
 
-def _reset(name: str, sent: tuple[Step, ...], answers: str = "", saw: str = "", at_most: bool = False) -> Case:
+def _reset(
+    name: str, sent: tuple[Step, ...], answers: str = "", saw: str = "", at_most: bool = False
+) -> Case:
     return Case("reset", name, _RESET, (*sent, RESET), answers, saw, LEFT, at_most=at_most)
 
 
 PIPELINES = (
-    Case("pipeline", "five good ones", _PIPELINE, _GET * 5, ", ".join(["200"] * 5), ", ".join(["GET /v1/MARK"] * 5),
+    Case("pipeline", "five good ones", _PIPELINE, _GET * 5, ", ".join(["200"] * 5),
+         ", ".join(["GET /v1/MARK"] * 5),
          KEPT),
     Case("pipeline", "fifty good ones", _PIPELINE, _GET * 50, ", ".join(["200"] * 50),
          ", ".join(["GET /v1/MARK"] * 50), KEPT),
@@ -51,11 +54,14 @@ PIPELINES = (
     Case("pipeline", "good, smuggling, good", _PIPELINE,
          _GET + POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
          "200, 400 malformed_request", "GET /v1/MARK"),
-    Case("pipeline", "good, refused, good", _PIPELINE, _GET + b"TRACE /v1/MARK HTTP/1.1\r\nHost: a\r\n\r\n" + SMUGGLED,
+    Case("pipeline", "good, refused, good", _PIPELINE,
+         _GET + b"TRACE /v1/MARK HTTP/1.1\r\nHost: a\r\n\r\n" + SMUGGLED,
          "200, 405 method_not_allowed", "GET /v1/MARK"),
-    Case("pipeline", "a page of ours, then the origin", _PIPELINE, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + _GET,
+    Case("pipeline", "a page of ours, then the origin", _PIPELINE,
+         b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + _GET,
          "200, 200", "GET /v1/MARK", KEPT, not_by_h11="the first is answered here"),
-    Case("pipeline", "behind Connection: close", "RFC 9112 9.6", GET + b"Connection: close\r\n\r\n" + SMUGGLED, "200",
+    Case("pipeline", "behind Connection: close", "RFC 9112 9.6",
+         GET + b"Connection: close\r\n\r\n" + SMUGGLED, "200",
          "GET /v1/MARK"),
     Case("pipeline", "too long while one is answered", _PIPELINE,
          (_GATED, ARRIVED, SMUGGLED * 2000, OTHERS, RELEASE), "200", _GATED_SEEN),
@@ -97,15 +103,18 @@ RESETS = (
     _reset("within a chunk", (CHUNKED + b"5\r\nabcde\r\n5\r\nab", CONTENT), "", "POST /v1/MARK cut"),
     _reset("within trailers", (CHUNKED + b"5\r\nabcde\r\n0\r\nX: 1", CONTENT), "", "POST /v1/MARK cut"),
     _reset("while 100 is awaited", (_EXPECT, ARRIVED), "", "POST /v1/MARK cut"),
-    _reset("while the answer is awaited", (b"GET /v1/kit/stall?MARK HTTP/1.1\r\nHost: a\r\n\r\n", ARRIVED), "",
+    _reset("while the answer is awaited", (b"GET /v1/kit/stall?MARK HTTP/1.1\r\nHost: a\r\n\r\n", ARRIVED),
+           "",
            "GET /v1/kit/stall?MARK cut"),
     _reset("while the answer is awaited, others behind it",
            (b"GET /v1/kit/stall?MARK HTTP/1.1\r\nHost: a\r\n\r\n" + SMUGGLED * 3, ARRIVED), "",
            "GET /v1/kit/stall?MARK cut"),
     _reset("within a stream", (_STREAM, HEAD), "200 cut", "GET /v1/kit/stall-body?MARK cut"),
-    _reset("within a large answer", (_LARGE, HEAD), "200 cut", "GET /v1/kit/download?bytes=50000000&MARK cut"),
+    _reset("within a large answer", (_LARGE, HEAD), "200 cut",
+           "GET /v1/kit/download?bytes=50000000&MARK cut"),
     _reset("between requests", (_GET, ANSWER), "200", "GET /v1/MARK"),
-    _reset("right behind a refusal", (b"TRACE /v1/MARK HTTP/1.1\r\nHost: a\r\n\r\n", ANSWER), "405 method_not_allowed"),
+    _reset("right behind a refusal", (b"TRACE /v1/MARK HTTP/1.1\r\nHost: a\r\n\r\n", ANSWER),
+           "405 method_not_allowed"),
 )  # fmt: skip
 
 ROWS = (*PIPELINES, *HALVES, *RESETS)

@@ -1,4 +1,4 @@
-"""Web pages: what a browser sends for a page of somebody else's, and what it sends for those that may call."""
+"""Web pages: what a browser sends for a page of somebody else's, and for those that may call."""
 
 from tests.hostile.client_case import GET, HOST, KEPT, POST, SMUGGLED, Case
 from tests.hostile.client_fields import HANDSHAKE
@@ -35,7 +35,8 @@ ROWS = (
     _foreign("own, but for the site", _FETCH,
              _OWN + b"Origin: http://127.0.0.1:{PORT}\r\nSec-Fetch-Site: cross-site"),
     _foreign("cross-site image", _FETCH, GET + b"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors"),
-    _foreign("cross-site navigation", _FETCH, GET + b"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate"),
+    _foreign("cross-site navigation", _FETCH,
+             GET + b"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate"),
     _foreign("same-site", _FETCH, GET + b"Sec-Fetch-Site: same-site"),
     _foreign("site that is none", _FETCH, GET + b"Sec-Fetch-Site: anything"),
     _foreign("preflight", _FETCH, b"OPTIONS /v1/MARK HTTP/1.1\r\n" + HOST
@@ -45,7 +46,8 @@ ROWS = (
     _foreign("/reflect", _FETCH, b"GET /reflect HTTP/1.1\r\n" + HOST + b"Sec-Fetch-Site: cross-site"),
     _foreign("WebSocket", _SOCKET,
              b"GET /v1/kit/ws?MARK HTTP/1.1\r\n" + HOST + HANDSHAKE + b"Origin: https://evil.test"),
-    _foreign("WebSocket, null", _SOCKET, b"GET /v1/kit/ws?MARK HTTP/1.1\r\n" + HOST + HANDSHAKE + b"Origin: null"),
+    _foreign("WebSocket, null", _SOCKET,
+             b"GET /v1/kit/ws?MARK HTTP/1.1\r\n" + HOST + HANDSHAKE + b"Origin: null"),
     _foreign("WebSocket of a rebound name", _SOCKET + "; " + _REBIND,
              b"GET /v1/kit/ws?MARK HTTP/1.1\r\nHost: evil.test:{PORT}\r\n" + HANDSHAKE
              + b"Origin: http://evil.test:{PORT}"),
@@ -59,8 +61,10 @@ ROWS = (
     _allowed("localhost", _FETCH,
              _OWN.replace(b"127.0.0.1", b"localhost") + b"Origin: http://localhost:{PORT}"),
     _allowed("asked for by hand", _FETCH, GET + b"Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate", "GET"),
-    _allowed("no page: Node's fetch", "observed of Node 20", POST + b"sec-fetch-mode: cors\r\naccept-language: *"),
-    Case("page that may call", "a WebSocket library's Origin", "observed of websocket-client, x/net/websocket",
-         GET.replace(b"Host: a", b"Host: 127.0.0.1:{PORT}") + HANDSHAKE + b"Origin: http://127.0.0.1:{PORT}\r\n\r\n",
+    _allowed("no page: Node's fetch", "Fetch Metadata; Node 20 does so",
+             POST + b"sec-fetch-mode: cors\r\naccept-language: *"),
+    Case("page that may call", "a WebSocket library's Origin", "RFC 6455 10.2; websocket-client does so",
+         GET.replace(b"Host: a",
+                     b"Host: 127.0.0.1:{PORT}") + HANDSHAKE + b"Origin: http://127.0.0.1:{PORT}\r\n\r\n",
          "200", "GET /v1/MARK"),
 )  # fmt: skip

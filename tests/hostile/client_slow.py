@@ -17,7 +17,7 @@ from tests.hostile.client_case import (
 
 _HEAD = "Slowloris (2009), CVE-2007-6750; RFC 9110 15.5.9"
 _BODY = "R-U-Dead-Yet, slow POST (2010); RFC 9110 15.5.9"
-_READ = "slow read (2012); CVE-2019-9517"
+_READ = "slow read (S. Shekyan, 2012)"
 HEAD_TIMEOUT = "408 request_head_timeout"
 BODY_TIMEOUT = "408 request_body_timeout"
 
@@ -26,7 +26,9 @@ def _head(name: str, sent: tuple[Step, ...], answers: str = HEAD_TIMEOUT, saw: s
     return Case("slow head", name, _HEAD, sent, answers, saw)
 
 
-def _body(name: str, sent: tuple[Step, ...], answers: str = BODY_TIMEOUT, saw: str = "POST /v1/MARK cut") -> Case:
+def _body(
+    name: str, sent: tuple[Step, ...], answers: str = BODY_TIMEOUT, saw: str = "POST /v1/MARK cut"
+) -> Case:
     return Case("slow body", name, _BODY, sent, answers, saw)
 
 
@@ -51,7 +53,8 @@ ROWS = (
     _body("an extension, octet by octet", (CHUNKED + b"5;", DRIP, b"a")),
     _body("trailers, octet by octet", (CHUNKED + b"5\r\nabcde\r\n0\r\n", DRIP, b"X: 1\r\n")),
     _body("none of it after 100",
-          (b"POST /v1/kit/continue?MARK HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",),
+          (b"POST /v1/kit/continue?MARK HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+           b"Content-Length: 5\r\n\r\n",),
           saw="POST /v1/kit/continue?MARK cut"),
     Case("slow body", "octet by octet, but it moves", _BODY,
          (POST + b"Content-Length: 25\r\n\r\n", DRIP, b"abcde"), "200", "POST /v1/MARK 25", KEPT,
@@ -60,7 +63,8 @@ ROWS = (
          (b"GET /v1/kit/download?bytes=50000000&MARK HTTP/1.1\r\nHost: a\r\n\r\n", GIVEN_UP), "200 cut",
          "GET /v1/kit/download?bytes=50000000&MARK cut"),
     Case("slow reader", "never reads a large answer in chunks", _READ,
-         (b"GET /v1/kit/download?bytes=50000000&chunked&MARK HTTP/1.1\r\nHost: a\r\n\r\n", GIVEN_UP), "200 cut",
+         (b"GET /v1/kit/download?bytes=50000000&chunked&MARK HTTP/1.1\r\nHost: a\r\n\r\n", GIVEN_UP),
+         "200 cut",
          "GET /v1/kit/download?bytes=50000000&chunked&MARK cut"),
     Case("slow reader", "half-closed, and no answer comes", "RFC 9112 9.6",
          (b"GET /v1/kit/stall?MARK HTTP/1.1\r\nHost: a\r\n\r\n", ARRIVED, FIN), "504 origin_timeout",

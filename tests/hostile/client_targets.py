@@ -3,7 +3,7 @@
 from tests.hostile.client_case import END, HOST, KEPT, MALFORMED, SMUGGLED, Case
 
 BAD = "400 bad_target"
-_AUTHORITY = "RFC 9112 3.2; CWE-918"
+_AUTHORITY = "RFC 9112 3.2; CVE-2011-3368, CWE-918"
 _NGINX = "O. Tsai, Breaking Parser Logic (2018)"
 
 
@@ -41,7 +41,8 @@ ROWS = (
     _refused("absolute-form, a user at our port", b"http://user:word@127.0.0.1:{PORT}/MARK"),
     _refused("absolute-form, another's name as user", b"http://evil.test@127.0.0.1:{PORT}/MARK"),
     _refused("absolute-form, the provider as a label", b"http://{ORIGIN}.evil.test/MARK"),
-    _refused("absolute-form, backslash in the authority", b"http://evil.test\\@{ORIGIN}/MARK", _NGINX, MALFORMED),
+    _refused("absolute-form, backslash in the authority", b"http://evil.test\\@{ORIGIN}/MARK", _NGINX,
+             MALFORMED),
     _refused("absolute-form, two slashes in the path", b"http://{ORIGIN}//evil.test/MARK"),
     _refused("absolute-form, no authority", b"http:///MARK"),
     _refused("absolute-form, one slash", b"http:/evil.test/MARK", _AUTHORITY, MALFORMED),

@@ -61,7 +61,7 @@ class Read:
 
 
 def h11_reads(data: bytes) -> list[Read]:
-    """The requests in what one client sent, up to where h11 finds something wrong, or another protocol begins."""
+    """The requests in what one client sent, up to where h11 finds something wrong or another protocol."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     connection.receive_data(data)
     reads: list[Read] = []

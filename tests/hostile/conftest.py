@@ -5,8 +5,6 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
-pytest.register_assert_rewrite("tests.hostile.client_play")
-
 from tests.hostile.client_witness import Witness
 from tests.kit.certificates import Authority
 from tests.kit.daemon import Daemon

@@ -1,4 +1,4 @@
-"""The corpus of hostile clients, row by row: the exact answer, what the origin saw, the end, and the next client.
+"""The corpus of hostile clients, row by row: the answer, what the origin saw, the end, and the next client.
 
 Slow cases are played at the same time, beside all others.
 """
@@ -31,6 +31,12 @@ AT_ONCE = (
 )  # fmt: skip
 SLOW = client_slow.ROWS
 Outcome = Callable[[str, str, str], None]
+_SMALL = 1000
+"""Octets of a case that is sent octet by octet too."""
+
+
+def cut_up(case: Case) -> bool:
+    return len(case.data) <= _SMALL and not case.at_most and bool(case.data)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,13 @@ def test_rows_are_told_apart() -> None:
 @pytest.mark.parametrize("case", AT_ONCE, ids=lambda case: case.id)
 def test_hostile_client(case: Case, watched: Watched, slow: object, outcome: Outcome) -> None:
     Play(case, watched.daemon, watched.witness, next_mark()).run()
+    outcome(AREA, case.kind, case.note)
+
+
+@pytest.mark.parametrize("case", filter(cut_up, AT_ONCE), ids=lambda case: case.id)
+def test_hostile_client_octet_by_octet(case: Case, watched: Watched, slow: object, outcome: Outcome) -> None:
+    """However its bytes arrive, the answers are the same, and so is what the origin may keep."""
+    Play(case, watched.daemon, watched.witness, next_mark(), cut_up=True).run()
     outcome(AREA, case.kind, case.note)
 
 
@@ -87,7 +100,7 @@ def test_origin_saw_nothing_that_no_row_explains(watched: Watched) -> None:
 
 
 def test_h11_reads_at_the_origin_what_was_meant(watched: Watched) -> None:
-    """Each connection's bytes, read by h11 from the first to the last: as many requests, with the same content."""
+    """Each connection's bytes, read by h11 from the first to the last: the same requests, each whole."""
     requests = watched.witness.requests
     count = 0
     for reads in watched.witness.readings():
