@@ -30,6 +30,7 @@ ORIGIN = b"{ORIGIN}"
 """The origin's own authority."""
 
 MALFORMED = "400 malformed_request"
+UNKNOWN_METHOD = "501 method_not_implemented"
 
 
 class End(Enum):

@@ -1,6 +1,6 @@
 """The head: line breaks, field names and values, Host, versions, methods, sizes; and what is no HTTP."""
 
-from tests.hostile.client_case import END, GET, HOST, KEPT, MALFORMED, SMUGGLED, Case
+from tests.hostile.client_case import END, GET, HOST, KEPT, MALFORMED, SMUGGLED, UNKNOWN_METHOD, Case
 
 _BARE = "RFC 9112 2.2; CVE-2022-32214, CVE-2023-30589"
 _FOLD = "RFC 9112 5.2"
@@ -13,7 +13,6 @@ _LINE = "RFC 9112 3"
 _SIZE = "RFC 9110 5.4, RFC 9112 3; CVE-2018-12121"
 _OTHER = "cross-protocol requests, CWE-441"
 _H11_STRICT = "it takes none, where a server SHOULD take one"
-UNKNOWN = "501 method_not_implemented"
 _START = b"GET /v1/MARK HTTP/1.1"
 
 
@@ -55,7 +54,8 @@ BREAKS = (
     _line("bare line break", "CR at a value's end", _BARE, b"X: 1\r"),
     _good("empty lines in front", "one", "RFC 9112 2.2", END + GET + END, by_h11=_H11_STRICT),
     _good("empty lines in front", "thousand", "RFC 9112 2.2", END * 1000 + GET + END, by_h11=_H11_STRICT),
-    Case("empty lines in front", "then another protocol", "RFC 9112 2.2", END * 3 + b"QUIT\r\n\r\n", UNKNOWN),
+    Case("empty lines in front", "then another protocol", "RFC 9112 2.2", END * 3 + b"QUIT\r\n\r\n",
+         UNKNOWN_METHOD),
 )  # fmt: skip
 
 FOLDS = (
@@ -148,10 +148,10 @@ VERSIONS = (
 
 REFUSED = "405 method_not_allowed"
 METHODS = (
-    _start("method", "lower case", _METHOD, b"get /v1/MARK HTTP/1.1", UNKNOWN),
-    _start("method", "mixed case", _METHOD, b"GeT /v1/MARK HTTP/1.1", UNKNOWN),
-    _start("method", "unheard of", _METHOD, b"FROB /v1/MARK HTTP/1.1", UNKNOWN),
-    _start("method", "longer than one known", _METHOD, b"GETS /v1/MARK HTTP/1.1", UNKNOWN),
+    _start("method", "lower case", _METHOD, b"get /v1/MARK HTTP/1.1", UNKNOWN_METHOD),
+    _start("method", "mixed case", _METHOD, b"GeT /v1/MARK HTTP/1.1", UNKNOWN_METHOD),
+    _start("method", "unheard of", _METHOD, b"FROB /v1/MARK HTTP/1.1", UNKNOWN_METHOD),
+    _start("method", "longer than one known", _METHOD, b"GETS /v1/MARK HTTP/1.1", UNKNOWN_METHOD),
     _start("method", "none", _METHOD, b" /v1/MARK HTTP/1.1"),
     _start("method", "space in front", _LINE, b" GET /v1/MARK HTTP/1.1"),
     _start("method", "tab behind", _LINE, b"GET\t/v1/MARK HTTP/1.1"),
@@ -192,7 +192,7 @@ SIZES = (
     _line("too large", "all fields together", _SIZE, (b"X: " + b"a" * 1000 + b"\r\n") * 70 + b"X: 1", LARGE),
     _line("too large", "256 fields beside Host", "RFC 9110 5.4", b"X: 1\r\n" * 255 + b"X: 1", LARGE),
     _line("too large", "10000 empty fields", "RFC 9110 5.4", b"X:\r\n" * 9999 + b"X:", LARGE),
-    Case("too large", "method without an end", _SIZE, b"G" * 300_000, UNKNOWN),
+    Case("too large", "method without an end", _SIZE, b"G" * 300_000, UNKNOWN_METHOD),
     Case("too large", "empty lines without an end", "RFC 9112 2.2", END * 100_000, LARGE),
     Case("too large", "absolute-form", _SIZE,
          b"GET http://{ORIGIN}/MARK" + b"t" * 20000 + b" HTTP/1.1\r\n" + HOST + END,
@@ -208,14 +208,14 @@ OTHERS = (
          MALFORMED),
     _raw("TLS client hello", _HELLO),
     _raw("TLS alert", bytes.fromhex("15030100020100")),
-    _raw("SSH", b"SSH-2.0-OpenSSH_9.2\r\n", UNKNOWN),
-    _raw("SMTP", b"EHLO evil.test\r\nMAIL FROM:<a@evil.test>\r\n", UNKNOWN),
-    _raw("FTP", b"USER anonymous\r\n", UNKNOWN),
-    _raw("Redis", b"*1\r\n$8\r\nFLUSHALL\r\n", UNKNOWN),
-    _raw("memcached", b"stats\r\n", UNKNOWN),
+    _raw("SSH", b"SSH-2.0-OpenSSH_9.2\r\n", UNKNOWN_METHOD),
+    _raw("SMTP", b"EHLO evil.test\r\nMAIL FROM:<a@evil.test>\r\n", UNKNOWN_METHOD),
+    _raw("FTP", b"USER anonymous\r\n", UNKNOWN_METHOD),
+    _raw("Redis", b"*1\r\n$8\r\nFLUSHALL\r\n", UNKNOWN_METHOD),
+    _raw("memcached", b"stats\r\n", UNKNOWN_METHOD),
     _raw("SOCKS5", bytes.fromhex("050100")),
     _raw("SOCKS4", bytes.fromhex("04010050") + bytes(5)),
-    _raw("PROXY protocol 1", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + GET + END, UNKNOWN),
+    _raw("PROXY protocol 1", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + GET + END, UNKNOWN_METHOD),
     _raw("PROXY protocol 2", b"\r\n\r\n\0\r\nQUIT\n" + bytes.fromhex("2111000c") + bytes(12) + GET + END),
     _raw("JSON", b'{"jsonrpc": "2.0"}\r\n\r\n'),
     _raw("NUL bytes", bytes(1000)),

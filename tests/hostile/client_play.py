@@ -17,12 +17,14 @@ from tests.hostile.client_case import (
     GIVEN_UP,
     HEAD,
     KEPT,
+    MALFORMED,
     MARK,
     ORIGIN,
     OTHERS,
     PORT,
     RELEASE,
     RESET,
+    UNKNOWN_METHOD,
     Case,
     Step,
 )
@@ -64,7 +66,7 @@ class Play:
             left = RESET in self.case.sent
             if not left:
                 self._read(client)
-            assert tuple(self.answers) == self.case.answers
+            assert list(map(self._judged, self.answers)) == list(map(self._judged, self.case.answers))
             if not left:
                 self._check_end(client)
         requests = self._requests()
@@ -73,6 +75,10 @@ class Play:
             self._check_credentials(seen)
         self._check_against_h11(requests)
         answers_next(self.daemon, self.witness, self.mark)
+
+    def _judged(self, answer: str) -> str:
+        """Of octets that come one by one the first of a method that is none decides, whatever its others are."""
+        return MALFORMED if self.cut_up and answer == UNKNOWN_METHOD else answer
 
     # --- the client ------------------------------------------------------------------------------
 
