@@ -77,7 +77,7 @@ class Play:
         answers_next(self.daemon, self.witness, self.mark)
 
     def _judged(self, answer: str) -> str:
-        """Of octets that come one by one the first of a method that is none decides, whatever its others are."""
+        """Octet by octet a method is refused at its first wrong one, whatever its others would be."""
         return MALFORMED if self.cut_up and answer == UNKNOWN_METHOD else answer
 
     # --- the client ------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def test_hostile_client(case: Case, watched: Watched, slow: object, outcome: Out
 def test_hostile_client_octet_by_octet(case: Case, watched: Watched, slow: object, outcome: Outcome) -> None:
     """However its bytes arrive, the answers are the same, and so is what the origin may keep."""
     Play(case, watched.daemon, watched.witness, next_mark(), cut_up=True).run()
-    outcome(AREA, "small ones of all these, octet by octet", "the same answers and end; no other whole request")
+    outcome(AREA, "small ones of these, octet by octet", "the same answers and end; no other whole request")
 
 
 @pytest.mark.parametrize("case", SLOW, ids=lambda case: case.id)
