@@ -28,6 +28,7 @@ from awfproxy.observe.models import ModelLists
 from awfproxy.observe.part import PagePart
 from awfproxy.observe.requestevents import RequestEvents
 from awfproxy.provider_settings import ProviderSettings, is_plain_socket
+from awfproxy.proxy.crossorigin import TrustedOrigins
 from awfproxy.proxy.exchange import Forwarding
 from awfproxy.proxy.pages import LocalPages
 from awfproxy.proxy.resource import ReverseProxyResource
@@ -263,6 +264,9 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         access_log=forwarding.log,
         max_connections=settings.max_connections,
         request_id_field=profile.request_id_field,
+        trusted=TrustedOrigins(
+            settings.allowed_origins, frozenset({profile.host.encode("ascii")} if profile.host else ())
+        ),
     )
     return Front(
         name=provider.name,

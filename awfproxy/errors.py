@@ -103,6 +103,15 @@ class AmbiguousTarget(ClientError):
     fix = "Send a plain path, and the method itself, see docs/rules.md."
 
 
+class ForeignOrigin(ClientError):
+    """A page in a browser asks, for somebody who cannot ask by themselves. `detail` names the field alone."""
+
+    status = 403
+    code = "foreign_origin"
+    sentence = "The request was made by a web page that may not call awfproxy."
+    fix = "Call it from a program; --allow-origin lets the pages of an origin in."
+
+
 class MethodNotAllowed(ClientError):
     status = 405
     code = "method_not_allowed"

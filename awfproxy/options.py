@@ -177,6 +177,16 @@ OPTIONS: tuple[Option, ...] = (
         empty=True,
     ),
     Option(
+        "allow-origin",
+        "ORIGIN",
+        "Origin of web pages that may call: http://localhost:3000, null, or vscode-webview://* for all of a "
+        "scheme beside http and https. A page of any other is answered 403.",
+        LISTENING,
+        None,
+        syntax.web_origin,
+        repeatable=True,
+    ),
+    Option(
         "egress-proxy",
         "URL",
         "The egress proxy (Squid): http://HOST:PORT, http://USER:PASSWORD@HOST:PORT, or the "

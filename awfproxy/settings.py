@@ -115,6 +115,9 @@ class Settings:
     leak_guard: bool = True
     """Answers are searched for the key that was sent."""
 
+    allowed_origins: frozenset[bytes] = frozenset()
+    """Of web pages that may call, as in `Origin`; or `SCHEME://*` for all of a scheme."""
+
     log_format: str = "text"
     config_file: str | None = None
     confine: bool = True
@@ -172,6 +175,7 @@ def load(
         max_connections=given["max-connections"].value,
         local_pages=given["local-pages"].value,
         leak_guard=given["leak-guard"].value == "on",
+        allowed_origins=frozenset(given["allow-origin"].value),
         log_format=given["log-format"].value,
         config_file=given["config"].value,
         confine=given["confine"].value == "on",

@@ -269,6 +269,26 @@ def auth_field(text: str) -> bytes:
     return field_name(text)
 
 
+def web_origin(text: str) -> bytes:
+    """A page's origin as browsers write it (RFC 6454 6.2), in lower case; `SCHEME://*` for a whole scheme."""
+    if text == "null":
+        return b"null"
+    scheme, mark, authority = text.lower().removesuffix("/").partition("://")
+    if not mark or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
+        raise ValueError(
+            f"{quoted(text)} is not the origin of a page. Give SCHEME://HOST:PORT as browsers do, or null."
+        )
+    if scheme in ("http", "https"):
+        if "@" in authority or any(mark in authority for mark in "/?#"):
+            raise ValueError("it is more than an origin. Give SCHEME://HOST:PORT alone.")
+        host, number = _host_port(authority)
+        port = "" if number in (None, {"http": 80, "https": 443}[scheme]) else f":{number}"
+        authority = (f"[{host}]" if ":" in host else host) + port
+    elif authority != "*" and not re.fullmatch(r"[a-z0-9._-]+", authority):
+        raise ValueError("what follows :// is not one word. Give SCHEME://NAME, or SCHEME://* for all.")
+    return f"{scheme}://{authority}".encode("ascii")
+
+
 def local_pages(text: str) -> str | None:
     """Where /health and the other local pages stand: a prefix, `` for none, None for `off`."""
     if text == "off":

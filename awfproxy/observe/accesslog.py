@@ -19,7 +19,8 @@ from awfproxy.wire.target import path_of
 _log = Logger(namespace="awfproxy.access")
 _MAX_PATH = 200
 _REMEMBERED = 256
-"""Octets of a target above which its path is made anew each time: what clients send must not fill memory."""
+"""Octets of a path above which it is made anew each time: what clients send must not fill memory, and what
+may hold a credential (a query, a fragment, an authority) must not stay there."""
 _UNSAFE = re.compile(rb"[^\x21-\x7e]")
 
 
@@ -287,7 +288,10 @@ def hundredths(value: float) -> float:
 
 def shown_path(target: bytes) -> str:
     """The target's path, printable and not too long; the query may hold a credential, and is left out."""
-    return _known_path(target) if len(target) <= _REMEMBERED else _path(target)
+    if b"?" in target:
+        target = target[: target.index(b"?")]
+    plain = target[:1] == b"/" and b"#" not in target and len(target) <= _REMEMBERED
+    return _known_path(target) if plain else _path(target)
 
 
 def _path(target: bytes) -> str:

@@ -8,6 +8,7 @@ import re
 import attrs
 
 from awfproxy.errors import BadHost, BadWebSocketHandshake, MethodNotAllowed, WebSocketUnsupported
+from awfproxy.proxy.crossorigin import NO_OTHERS, TrustedOrigins, refuse_foreign
 from awfproxy.wire.framing import Framing, request_framing
 from awfproxy.wire.message import RequestHead
 from awfproxy.wire.target import Origin, origin_form
@@ -28,15 +29,25 @@ class Admitted:
     """It asks to become a WebSocket."""
 
 
-def admit(head: RequestHead, origin: Origin, own_port: int | None, websocket: bool = True) -> Admitted:
+def admit(
+    head: RequestHead,
+    origin: Origin,
+    own_port: int | None,
+    websocket: bool = True,
+    trusted: TrustedOrigins = NO_OTHERS,
+) -> Admitted:
     """The request in the form in which it is forwarded; raises the `ClientError` that refuses it.
 
-    `websocket`: whether that upgrade is allowed here. All others are ignored (RFC 9110 7.8).
+    `websocket`: whether that upgrade is allowed here. All others are ignored (RFC 9110 7.8). `trusted`: the
+    web pages that may call.
     """
     framing = request_framing(head)
     if head.method in _REFUSED_METHODS:
         raise MethodNotAllowed(head.method.decode("ascii"))
     _check_host(head)
+    names = head.names
+    if names is None or b"origin" in names or b"sec-fetch-site" in names:  # programs send neither
+        refuse_foreign(head, trusted)
     target = origin_form(head.target, origin, own_port)
     asks = b"websocket" in head.tokens(b"upgrade")
     if asks:

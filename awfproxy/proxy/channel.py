@@ -218,7 +218,8 @@ class Channel:
             self._refuse(head, record, TooManyConnections())
             return
         try:
-            admitted = admit(head, self.site.origin, self._own_port, self.site.websocket)
+            site = self.site
+            admitted = admit(head, site.origin, self._own_port, site.websocket, site.trusted)
         except ClientError as error:
             self._refuse(head, record, error)
             return

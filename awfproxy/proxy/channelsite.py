@@ -6,6 +6,7 @@ from typing import Protocol as Interface
 from awfproxy.net.deadlines import Sweep
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.providers.provider import Provider
+from awfproxy.proxy.crossorigin import TrustedOrigins
 from awfproxy.settings import Deadlines
 from awfproxy.wire.target import Origin
 
@@ -19,6 +20,8 @@ class ChannelSite(Interface):
     deadlines: Deadlines
     websocket: bool
     """Whether clients may ask for one."""
+    trusted: TrustedOrigins
+    """The web pages that may call."""
     access_log: AccessLog
     request_id_field: bytes | None
     """A second field for request ids, beside our own."""

@@ -13,6 +13,7 @@ from awfproxy.net.deadlines import Sweep
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.providers.provider import Provider
 from awfproxy.proxy.channel import Channel
+from awfproxy.proxy.crossorigin import NO_OTHERS, TrustedOrigins
 from awfproxy.proxy.responses import error_response
 from awfproxy.settings import Deadlines
 from awfproxy.wire.target import Origin
@@ -43,6 +44,7 @@ class ProxySite(HTTPFactory):
         access_log: AccessLog,
         max_connections: int,
         request_id_field: bytes | None = None,
+        trusted: TrustedOrigins = NO_OTHERS,
     ) -> None:
         super().__init__(reactor=reactor)
         self.protocol = Channel  # type: ignore[method-assign, assignment]
@@ -54,6 +56,7 @@ class ProxySite(HTTPFactory):
         self.websocket = websocket
         self.access_log = access_log
         self.request_id_field = request_id_field
+        self.trusted = trusted
         self._reactor: Any = reactor
         self._max_connections = max_connections
         self._channels: set[Channel] = set()

@@ -3,7 +3,8 @@
 Only heads go through llhttp, and one parser reads one head. So it never sees where a message ends, and
 what it cannot be told (a response to HEAD, a body after 204, pipelined requests, upgrades) does not matter.
 Once it has found a head well-formed, the fields are split here, and lines that came before are not read
-again: peers repeat most of theirs in every message, and remembering them halves what a head costs.
+again: peers repeat most of theirs in every message, and remembering them halves what a head costs. Only
+those are remembered that hold no credential, whoever's it is.
 What llhttp lets pass and we do not: a start line with extra spaces or another protocol's name, versions
 other than 1.0 and 1.1, a bare LF behind the target (HTTP/0.9), unlimited fields.
 """
@@ -11,7 +12,7 @@ other than 1.0 and 1.1, a bare LF behind the target (HTTP/0.9), unlimited fields
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import httptools
@@ -33,6 +34,23 @@ _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80
 _LINE_BREAK = (b"\r", b"\n")
 _REMEMBERED = 256
 """Octets of a line above which it is read anew each time, so that what peers send fills no memory."""
+_MOST_LINES = 512
+_HOLD_NO_CREDENTIAL = frozenset(
+    {
+        b"accept", b"accept-encoding", b"accept-language", b"alt-svc", b"anthropic-beta",
+        b"anthropic-version", b"cache-control", b"cf-cache-status", b"connection", b"content-encoding",
+        b"content-length",
+        b"content-type", b"copilot-integration-id", b"date", b"editor-plugin-version", b"editor-version",
+        b"expect", b"host", b"keep-alive", b"openai-beta", b"openai-intent", b"openai-version", b"origin",
+        b"originator", b"pragma", b"sec-fetch-mode", b"server", b"strict-transport-security", b"te",
+        b"transfer-encoding", b"upgrade", b"user-agent", b"vary", b"via", b"x-app", b"x-content-type-options",
+        b"x-github-api-version", b"x-goog-api-client", b"x-initiator", b"x-stainless-arch",
+        b"x-stainless-async", b"x-stainless-helper-method", b"x-stainless-lang", b"x-stainless-os",
+        b"x-stainless-package-version", b"x-stainless-retry-count", b"x-stainless-runtime",
+        b"x-stainless-runtime-version", b"x-stainless-timeout",
+    }
+)  # fmt: skip
+"""Names of fields that peers repeat. Any other may hold a credential, by a name that the operator chose."""
 
 
 @attrs.frozen
@@ -106,7 +124,7 @@ class _HeadReader:
             self._end()
             self._raw = bytearray()
             return head, bytes(raw[to:])
-        self._judge(piece, raw)
+        self._judge(piece, raw[self._start :] if self._start else raw)
         if self._sink is not None and self._sink.complete:
             raise MalformedMessage("the head does not end with an empty line")
         return None
@@ -160,13 +178,22 @@ def _read_field(line: bytes) -> Field:
     return (name.lower(), name, value.strip(b" \t"))
 
 
-_known_field = lru_cache(maxsize=512)(_read_field)
+# Not an lru_cache, which would keep every line; and a line that is found in it costs no call.
+_known_fields: Final[dict[bytes, Field]] = {}
+
+
+def _new_field(line: bytes) -> Field:
+    item = _read_field(line)
+    if item[0] in _HOLD_NO_CREDENTIAL and len(line) <= _REMEMBERED:
+        if len(_known_fields) >= _MOST_LINES:
+            _known_fields.clear()
+        _known_fields[line] = item
+    return item
 
 
 def _fields(lines: list[bytes]) -> tuple[Field, ...]:
-    return tuple(
-        [_known_field(line) if len(line) <= _REMEMBERED else _read_field(line) for line in lines]
-    )
+    known = _known_fields
+    return tuple([known[line] if line in known else _new_field(line) for line in lines])
 
 
 class RequestHeadReader(_HeadReader):
@@ -206,7 +233,7 @@ class RequestHeadReader(_HeadReader):
 
     def _refusal(self, error: httptools.HttpParserError, head: bytes | bytearray) -> ClientError:
         if isinstance(error, httptools.HttpParserInvalidMethodError):
-            line = bytes(head).partition(b"\r\n")[0]
+            line = bytes(head).partition(b"\r\n")[0].removesuffix(b"\r")
             if _METHOD.fullmatch(line):
                 return MethodUnknown()
         return super()._refusal(error, head)

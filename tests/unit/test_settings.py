@@ -259,6 +259,12 @@ def test_command_line_that_is_not_well_formed_is_a_usage_error(
         (("--listen", "10000"), "tcp:10000:interface=127.0.0.1"),
         (("--listen", "127.0.0.1:10000"), "is not a Twisted server endpoint"),
         (("--local-pages", "health"), "does not begin with a slash"),
+        (("--allow-origin", "*"), "Give SCHEME://HOST:PORT as browsers do, or null"),
+        (("--allow-origin", "localhost:3000"), "Give SCHEME://HOST:PORT"),
+        (("--allow-origin", "http://*"), "not a host name"),
+        (("--allow-origin", "https://a.test/b"), "it is more than an origin"),
+        (("--allow-origin", "https://user@a.test"), "it is more than an origin"),
+        (("--allow-origin", "vscode-webview://a/b"), "SCHEME://* for all"),
         (("--ca-file", "/no/ca"), "--ca-file (command line): /no/ca cannot be read: No such file"),
     ],
 )
@@ -326,6 +332,26 @@ def test_several_values_in_a_variable_are_separated_by_spaces(environ: dict[str,
 )
 def test_local_pages_are_moved_or_off(environ: dict[str, str], text: str, prefix: str | None) -> None:
     assert settings(environ, "--local-pages", text).local_pages == prefix
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("null", b"null"),
+        ("http://localhost:3000", b"http://localhost:3000"),
+        ("HTTPS://App.Test/", b"https://app.test"),
+        ("https://app.test:443", b"https://app.test"),
+        ("http://app.test:443", b"http://app.test:443"),
+        ("http://[::0001]:80", b"http://[::1]"),
+        ("vscode-webview://*", b"vscode-webview://*"),
+        ("app://obsidian.md", b"app://obsidian.md"),
+    ],
+)
+def test_origin_of_pages_is_taken_as_browsers_write_it(
+    environ: dict[str, str], text: str, origin: bytes
+) -> None:
+    assert settings(environ, "--allow-origin", text).allowed_origins == {origin}
+    assert not settings(environ).allowed_origins
 
 
 # --- the egress proxy -------------------------------------------------------------------------------
