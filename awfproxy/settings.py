@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 
 import attrs
 
+from awfproxy.caller_settings import CallerSettings, caller_settings
 from awfproxy.credentials.sources import ModeOf, ReadFile, how_to_give
 from awfproxy.credentials.store import InForce
 from awfproxy.errors import ConfigError
@@ -112,6 +113,7 @@ class Settings:
     local_pages: str | None = ""
     """The prefix of /health and the others; None where they are off."""
 
+    callers: CallerSettings = attrs.field(factory=CallerSettings)
     log_format: str = "text"
     entries: tuple[Entry, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -142,6 +144,7 @@ def load(
     roots_file = environ.get("SSL_CERT_FILE") or None
     extra = environ.get("NODE_EXTRA_CA_CERTS") or None
     _check_trust(roots_file, extra, given["ca-file"], read_file)
+    callers = caller_settings(given, opened, read_file, mode_of)
     return Settings(
         providers=tuple(opened),
         egress=egress,
@@ -161,6 +164,7 @@ def load(
         ),
         max_connections=given["max-connections"].value,
         local_pages=given["local-pages"].value,
+        callers=callers,
         log_format=given["log-format"].value,
         entries=(
             *_entries(given, egress),
@@ -179,6 +183,7 @@ def load(
         warnings=(
             *_warnings(given, environ, egress, opened),
             *(warning for one in opened for warning in one.warnings),
+            *callers.warnings,
         ),
     )
 
@@ -337,6 +342,8 @@ def _shown(value: object) -> str:
 def _text(item: object) -> str:
     if isinstance(item, bytes):
         return item.decode("ascii")
+    if isinstance(item, bool):
+        return str(item).lower()
     return f"{item:g}" if isinstance(item, float) else str(item)
 
 

@@ -78,6 +78,8 @@ class AccessRecord:
         self.error = error
         self.websocket = False
         """A handshake that was forwarded, or would have been."""
+        self.caller = ""
+        """The label of the caller's token; empty where there is none."""
 
 
 _WEBSOCKET_ENDS = {
@@ -150,10 +152,13 @@ class AccessLine:
     def values(self) -> dict[str, str | int | float | None]:
         """The line's values by name, in its order; None (in text `-`) for what there is not."""
         values = dict(zip(_NAMES, self._in_order(None), strict=True))
+        if self.record.caller:
+            values["caller"] = self.record.caller
         return values if self.upstream_host is None else {**values, "upstream_host": self.upstream_host}
 
     def __str__(self) -> str:
-        return _TEXT % self._in_order("-")
+        text = _TEXT % self._in_order("-")
+        return f"{text} caller={self.record.caller}" if self.record.caller else text
 
     @property
     def event(self) -> str:
@@ -208,6 +213,20 @@ class AccessLog:
     def refused_by_rule(self) -> None:
         """The path rules do not let an exchange through; it ends as any other."""
         self._metrics.rule_refusals += 1
+
+    def refused_caller(self, record: AccessRecord, error: AwfError) -> None:
+        """The caller's token does not let an exchange through; it ends as any other."""
+        refusals = self._metrics.caller_refusals
+        refusals[error.code] = refusals.get(error.code, 0) + 1
+        _log.warn(
+            "{request_id}: the caller is refused: {detail}",
+            event="caller_refused",
+            request_id=printable(record.request_id),
+            provider=self._provider,
+            caller=record.caller or None,
+            error=error.code,
+            detail=error.detail or error.code,
+        )
 
     def websocket_begun(self, record: AccessRecord) -> None:
         """The exchange is a WebSocket's handshake: beside its line there are events of its own."""

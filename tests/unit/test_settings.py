@@ -118,7 +118,7 @@ def test_every_option_is_an_environment_variable(environ: dict[str, str]) -> Non
 
 def test_every_option_but_config_is_a_key_of_the_file(environ: dict[str, str]) -> None:
     for option in (*OPTIONS, *PROVIDER_SETTINGS):
-        text = toml_refusal(environ, f"{option.name} = true")
+        text = toml_refusal(environ, f"{option.name} = {1 if option.switch else 'true'}")
         if option.in_file:
             assert text.startswith(f"--{option.name} (/etc/a.toml: {option.name}): ")
         else:
