@@ -21,7 +21,6 @@ END_MARKERS = (b"event: message_stop",)
 
 _VERSION: Added = ((b"anthropic-version", b"2023-06-01"),)
 _ERROR_TYPES = {
-    401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",

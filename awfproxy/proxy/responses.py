@@ -7,7 +7,6 @@ from awfproxy.wire.message import Fields, ResponseHead, field, serialise_respons
 _REASONS = {
     200: b"OK",
     400: b"Bad Request",
-    401: b"Unauthorized",
     403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
@@ -55,8 +54,6 @@ def error_response(
     ]
     if error.retry_after is not None:
         fields.append(field(b"Retry-After", b"%d" % error.retry_after))
-    if status == 401:  # RFC 9110 11.6.1
-        fields.append(field(b"WWW-Authenticate", b'Bearer realm="awfproxy"'))
     if status == 405:
         fields.append(field(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
     if status == 426:
