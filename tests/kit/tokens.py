@@ -9,7 +9,7 @@ from awfproxy.callers.claims import Claims
 from awfproxy.callers.token import issue
 from awfproxy.credentials.secret import Secret
 
-KEY = b"only-for-tests-0123456789-0123456789-abcdefghij"
+KEY = b"only-for-tests-0123456789-0123456789-0123456789-abcdefghijklmnop"
 
 
 def key_file(folder: Path) -> Path:

@@ -329,6 +329,7 @@ class House:
         profile=DEFAULT,
         endpoint=None,
         write=emit,
+        callers=None,
     ):
         self.loop = Loop()
         self.sweep = Sweep(self.loop)
@@ -354,6 +355,7 @@ class House:
             health=self.health,
             log=log,
             upstream_head=profile.upstream_head,
+            callers=callers,
         )
         squid = "http://127.0.0.1:3128"
         part = PagePart(OPENAI, access, self.health, self.metrics, self.pool)
@@ -367,6 +369,7 @@ class House:
             models=self.models,
             place=lambda name: ("127.0.0.1", 10000),
             host=host,
+            callers=callers,
         )
         self.site = ProxySite(
             resource or ReverseProxyResource(self.forwarding, pages.by_path(OPENAI)),

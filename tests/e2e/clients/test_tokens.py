@@ -77,4 +77,4 @@ def test_client_shows_what_is_wrong_with_an_expired_token(
     assert made.turn.code != 0, made.report
     assert "The caller token has expired." in made.turn.stdout + made.turn.stderr, made.report
     assert not made.requests
-    outcome("Who may call", "expired token", "403 caller_token_expired, shown by the client; origin saw nothing")
+    outcome("Who may call", "expired token", "403 caller_token_expired, which the client shows; nothing sent")
