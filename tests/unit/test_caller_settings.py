@@ -134,8 +134,10 @@ def test_other_provider_s_place_is_named_by_its_option_and_one_without_a_port_is
 ) -> None:
     words = ("--anthropic-listen", "tcp:10001")
     assert settings(environ, *words)
-    assert refusal(environ | {"ANTHROPIC_API_KEY": canary}, *words).startswith("--anthropic-listen (command line)")
-    assert refusal(environ | {"AWFPROXY_BIND": "::"}).startswith("--bind (environment variable AWFPROXY_BIND)")
+    said = refusal(environ | {"ANTHROPIC_API_KEY": canary}, *words)
+    assert said.startswith("--anthropic-listen (command line)")
+    said = refusal(environ | {"AWFPROXY_BIND": "::"})
+    assert said.startswith("--bind (environment variable AWFPROXY_BIND)")
 
 
 def test_sidecar_s_profile_says_the_word_loudly_and_can_be_contradicted(environ: dict[str, str]) -> None:
@@ -163,9 +165,9 @@ def test_key_and_labels_are_read_and_their_files_watched(environ: dict[str, str]
     ("words", "files", "parts"),
     [
         (TOKENS, {}, ["--token-key-file (command line): /etc/token.key cannot be read: No such file"]),
-        (TOKENS, {"/etc/token.key": "short\n"}, ["/etc/token.key: line 1 has fewer than 32", "awfproxy token key"]),
+        (TOKENS, {"/etc/token.key": "short\n"}, ["line 1 has fewer than 32", "awfproxy token key"]),
         (TOKENS, {"/etc/token.key": ""}, ["line 1 is empty"]),
-        ((*TOKENS, "--revoked-labels-file", "/etc/no"), FILES, ["--revoked-labels-file", "/etc/no cannot be read"]),
+        ((*TOKENS, "--revoked-labels-file", "/etc/no"), FILES, ["-file (command line): /etc/no cannot be"]),
         (
             (*TOKENS, "--revoked-labels-file", "/etc/revoked"),
             FILES | {"/etc/revoked": "a\nb c\n"},
