@@ -124,6 +124,19 @@ def test_place_that_others_reach_takes_tokens_or_a_word(
     outcome("Who may call", "listening elsewhere, nobody asked", "exit 78, names option, place and fixes")
 
 
+def test_word_is_true_by_its_name_alone_and_by_true_in_the_environment_and_the_file(
+    environ: dict[str, str],
+) -> None:
+    bind = environ | {"AWFPROXY_BIND": "0.0.0.0"}
+    for words in (("--allow-anonymous",), ("--allow-anonymous", "--port", "7"), ("--allow-anonymous=true",)):
+        assert settings(bind, *words).callers.anonymous
+    assert settings(bind | {"AWFPROXY_ALLOW_ANONYMOUS": "true"}).callers.anonymous
+    files = {"/etc/a.toml": "allow-anonymous = true"}
+    assert settings(bind, "--config", "/etc/a.toml", files=files).callers.anonymous
+    assert "neither true nor false" in refusal(bind | {"AWFPROXY_ALLOW_ANONYMOUS": "yes"})
+    assert "Give true or false" in refusal(bind, "--allow-anonymous=")
+
+
 def test_place_of_this_machine_alone_takes_nothing(environ: dict[str, str]) -> None:
     for words in ((), ("--bind", "::1"), ("--listen", "unix:/run/a.sock"), ("--allow-anonymous",)):
         assert not settings(environ, *words).warnings
