@@ -4,21 +4,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import attrs
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
+from awfproxy.caller_settings import ANONYMOUS, anonymous_warning, not_for_everyone
+from awfproxy.callers.reach import Reach, reach
+from awfproxy.callers.store import CallerStore
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors import AwfError, ConfigError
 from awfproxy.net.deadlines import Sweep
 from awfproxy.net.hub import Hub
 from awfproxy.net.listener import ListeningEndpoint
+from awfproxy.net.peercred import PeerCheck
 from awfproxy.net.ready import OriginEndpoint, origin_endpoint
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.observe.health import Health
@@ -41,7 +46,7 @@ from awfproxy.service.firstchecks import Checked, FirstChecks
 from awfproxy.service.front import Front
 from awfproxy.service.gate import Gate
 from awfproxy.service.models import Listed, ModelFetch
-from awfproxy.service.places import host_and_port
+from awfproxy.service.places import host_and_port, is_local, shown
 from awfproxy.service.probe import KeyProbe
 from awfproxy.service.reload import Reloader, judge_by_validator, on_hangup
 from awfproxy.service.secondsignal import end_at_second_signal
@@ -82,6 +87,9 @@ def make_services(
     others.
     """
     exit_status = ExitStatus()
+    callers = None
+    if settings.callers.in_force is not None:
+        callers = CallerStore(settings.callers.in_force, time.time)
     shared = _Shared(
         reactor=reactor,
         settings=settings,
@@ -90,6 +98,7 @@ def make_services(
         credentials=CredentialStore(in_force(settings)),
         writer=writer,
         process=ProcessMetrics(reactor.seconds),
+        callers=callers,
     )
     writer.gather(shared.sweep)
     profile = settings.profile
@@ -116,6 +125,7 @@ def make_services(
         place=lambda name: next(filter(None, map(host_and_port, gate.addresses_of(name))), None),
         host=profile.host,
         health=health.page if profile.sidecar_pages else None,
+        callers=callers,
     )
     afterwards = [checks.run]
     if profile.lists_models:
@@ -135,6 +145,7 @@ def make_services(
         services=[] if reloader is None else [IService(reloader)],
         afterwards=afterwards,
         stop_limit=settings.deadlines.drain if profile.ends_with_0 else None,
+        refuses_place=partial(_refuses_place, settings),
     )
     if profile.ends_with_0:
         reactor.callWhenRunning(end_with_0, reactor)
@@ -159,6 +170,8 @@ class _Shared:
     credentials: CredentialStore
     writer: LogWriter
     process: ProcessMetrics
+    callers: CallerStore | None
+    """None where no token is wanted."""
 
 
 @attrs.frozen
@@ -252,6 +265,7 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         log=log,
         upstream_head=profile.upstream_head,
         leak_guard=settings.leak_guard,
+        callers=shared.callers,
     )
     site = ProxySite(
         ReverseProxyResource(forwarding, pages.by_path(provider)),
@@ -271,9 +285,7 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
     return Front(
         name=provider.name,
         validator=part.validator,
-        listeners=tuple(
-            (description, _listener(shared.reactor, shared.hub, description)) for description in one.listen
-        ),
+        listeners=tuple((description, _listener(shared, description)) for description in one.listen),
         site=site,
         health=part.health,
         configured=one.configured,
@@ -295,12 +307,26 @@ def _reloader(
         health={part.one.provider.name: part.health for part in parts},
         notifier=notifier,
         counted=shared.process.reloaded,
+        callers=shared.callers,
     )
     on_hangup(shared.reactor, lambda: reloader.reload("SIGHUP"))
     return reloader
 
 
-def _listener(reactor: Any, hub: Hub, description: str) -> IStreamServerEndpoint:
+def _refuses_place(settings: Settings, front: Front, description: str, address: IAddress) -> str | None:
+    """For what the settings could not judge by the description."""
+    local = is_local(address)
+    if not settings.callers.may_listen(local):
+        return not_for_everyone(front.name, shown(address))
+    if not local and settings.callers.in_force is None and reach(description) is Reach.UNKNOWN:
+        (source,) = [entry.source for entry in settings.entries if entry.name == ANONYMOUS]
+        warning = anonymous_warning(source, shown(address))
+        _log.warn("{warning}", event="configuration_warning", warning=warning)
+    return None
+
+
+def _listener(shared: _Shared, description: str) -> IStreamServerEndpoint:
+    reactor = shared.reactor
     kind = description.partition(":")[0]
     if kind == "unix" and ":mode=" not in description:
         description += ":mode=660"  # Twisted's own default lets every user in
@@ -313,6 +339,10 @@ def _listener(reactor: Any, hub: Hub, description: str) -> IStreamServerEndpoint
         if kind == "systemd":
             why = "names no inherited socket: LISTEN_FDS and LISTEN_FDNAMES come from a .socket unit. Also: "
         raise ConfigError(f"--listen: {description} {why}unix:/run/awfproxy.sock.") from None
-    return ListeningEndpoint(hub, endpoint) if is_plain_socket(description) else endpoint
+    if not is_plain_socket(description):
+        return endpoint
+    peers = shared.settings.callers.peers
+    admits = PeerCheck(peers, shared.process.peer_refused) if peers else None
+    return ListeningEndpoint(shared.hub, endpoint, admits)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from awfproxy import syntax
+from awfproxy.callers.allowed import group, user
 from awfproxy.errors import ConfigError
 from awfproxy.profile import PROFILES
 from awfproxy.providers.builtin import BUILT_IN
@@ -35,10 +36,10 @@ class Option:
     numeric: bool = False
     """In TOML a number, not a string."""
 
-    repeatable: bool = False
     switch: bool = False
-    """On by its name alone; elsewhere on or off, in TOML true or false."""
+    """On the command line its name alone is true; elsewhere it is true or false, in TOML without quotes."""
 
+    repeatable: bool = False
     empty: bool = False
     """Whether the empty text is a value."""
 
@@ -51,11 +52,17 @@ class Option:
         return "--" + self.name
 
     @property
+    def usage(self) -> str:
+        """As the command line has it."""
+        return f"{self.flag} {self.metavar}".rstrip()
+
+    @property
     def variable(self) -> str:
         return "AWFPROXY_" + self.name.upper().replace("-", "_")
 
 
 LISTENING = "Where agents connect"
+CALLERS = "Who may call"
 WAY_OUT = "The way to the provider"
 KEY = "The key"
 STARTING = "Starting up"
@@ -154,7 +161,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "bind",
         "ADDRESS",
-        "IP address to listen on. Whoever reaches it can use the key.",
+        "IP address to listen on. What other machines reach takes a token of callers, or --allow-anonymous.",
         LISTENING,
         "127.0.0.1",
         syntax.address,
@@ -185,6 +192,51 @@ OPTIONS: tuple[Option, ...] = (
         None,
         syntax.web_origin,
         repeatable=True,
+    ),
+    Option(
+        "token-key-file",
+        "FILE",
+        "Callers have to show tokens that were signed with this file's key; one key a line, the first signs. "
+        "awfproxy token new makes one.",
+        CALLERS,
+        None,
+        syntax.path,
+    ),
+    Option(
+        "revoked-labels-file",
+        "FILE",
+        "Labels of tokens that are good no more, one a line; read again at a reload.",
+        CALLERS,
+        None,
+        syntax.path,
+    ),
+    Option(
+        "allow-uid",
+        "USER",
+        "User, by number or name, who may connect to unix sockets; with any of these two, nobody else.",
+        CALLERS,
+        None,
+        user,
+        repeatable=True,
+    ),
+    Option(
+        "allow-gid",
+        "GROUP",
+        "Group, by number or name, whose members may connect to unix sockets.",
+        CALLERS,
+        None,
+        group,
+        repeatable=True,
+    ),
+    Option(
+        "allow-anonymous",
+        "",
+        "Listen where other machines reach it though callers show no tokens: whoever reaches it can use the "
+        "key.",
+        CALLERS,
+        "false",
+        syntax.switch,
+        switch=True,
     ),
     Option(
         "egress-proxy",
@@ -299,6 +351,7 @@ OPTIONS: tuple[Option, ...] = (
         "on",
         syntax.choice(("on", "off")),
     ),
+    Option(
         "confine",
         "HOW",
         "on: once started, it keeps only what it needs of files and ports (Landlock) and of system calls "
@@ -312,8 +365,8 @@ OPTIONS: tuple[Option, ...] = (
         "",
         "Let profilers and debuggers look into the process, and it be dumped: they see the key.",
         PROCESS,
-        "off",
-        syntax.choice(("on", "off")),
+        "false",
+        syntax.switch,
         switch=True,
     ),
     Option("log-format", "FORMAT", "text or json.", REST, "text", syntax.choice(("text", "json"))),

@@ -76,6 +76,7 @@ GH_AW = Profile(
     "gh-aw",
     defaults={
         "bind": "0.0.0.0",
+        "allow-anonymous": "true",
         "egress-proxy": "direct",
         "probe": "after",
         "startup-grace": "10",

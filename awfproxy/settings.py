@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 
 import attrs
 
+from awfproxy.caller_settings import CallerSettings, caller_settings
 from awfproxy.credentials.sources import ModeOf, ReadFile, how_to_give
 from awfproxy.credentials.store import InForce
 from awfproxy.errors import ConfigError
@@ -118,6 +119,7 @@ class Settings:
     allowed_origins: frozenset[bytes] = frozenset()
     """Of web pages that may call, as in `Origin`; or `SCHEME://*` for all of a scheme."""
 
+    callers: CallerSettings = attrs.field(factory=CallerSettings)
     log_format: str = "text"
     config_file: str | None = None
     confine: bool = True
@@ -155,6 +157,7 @@ def load(
     roots_file = environ.get("SSL_CERT_FILE") or None
     extra = environ.get("NODE_EXTRA_CA_CERTS") or None
     _check_trust(roots_file, extra, given["ca-file"], read_file)
+    callers = caller_settings(given, opened, read_file, mode_of)
     return Settings(
         providers=tuple(opened),
         egress=egress,
@@ -176,10 +179,11 @@ def load(
         local_pages=given["local-pages"].value,
         leak_guard=given["leak-guard"].value == "on",
         allowed_origins=frozenset(given["allow-origin"].value),
+        callers=callers,
         log_format=given["log-format"].value,
         config_file=given["config"].value,
         confine=given["confine"].value == "on",
-        dumpable=given["dumpable"].value == "on",
+        dumpable=given["dumpable"].value,
         entries=(
             *_entries(given, egress),
             *(entry for one in every for entry in _provider_entries(one, given)),
@@ -197,6 +201,7 @@ def load(
         warnings=(
             *_warnings(given, environ, egress, opened),
             *(warning for one in opened for warning in one.warnings),
+            *callers.warnings,
         ),
     )
 
@@ -355,6 +360,8 @@ def _shown(value: object) -> str:
 def _text(item: object) -> str:
     if isinstance(item, bytes):
         return item.decode("ascii")
+    if isinstance(item, bool):
+        return str(item).lower()
     return f"{item:g}" if isinstance(item, float) else str(item)
 
 

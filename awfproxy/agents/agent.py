@@ -20,6 +20,9 @@ class Choice:
     github_token: bool = False
     """Copilot CLI: go as a GitHub client, where the default is as a client of an own model provider."""
 
+    token: str | None = attrs.field(default=None, repr=False)
+    """A caller token, which stands wherever the client wants a key."""
+
 
 @attrs.frozen
 class Variable:
@@ -38,7 +41,7 @@ class Setting:
     """None where the key must not be there."""
 
     shown: bool = True
-    """Whether the value that it replaces may be named: not where people keep keys."""
+    """Whether its value, and the one that it replaces, may be named: not where people keep keys."""
 
 
 @attrs.frozen

@@ -42,7 +42,8 @@ def changed(content: dict[str, Any], settings: Sequence[Setting]) -> tuple[dict[
                 changes.append(f"{dotted} removed")
         elif type(old) is not type(setting.value) or old != setting.value:
             place[key] = setting.value
-            changes.append(f"{dotted} = {json.dumps(setting.value)}{_before(old, setting.shown)}")
+            new_value = json.dumps(setting.value) if setting.shown else "(not shown)"
+            changes.append(f"{dotted} = {new_value}{_before(old, setting.shown)}")
     return new, tuple(changes)
 
 

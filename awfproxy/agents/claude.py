@@ -11,9 +11,10 @@ PLACEHOLDER = "sk-ant-awfproxy-placeholder"
 
 
 def setup(place: Place, choice: Choice) -> Setup:
+    token = choice.token or PLACEHOLDER
     variables = [
         Variable("ANTHROPIC_BASE_URL", place.url("anthropic"), "where Anthropic's API is"),
-        Variable("ANTHROPIC_AUTH_TOKEN", PLACEHOLDER, "it wants one; awfproxy puts in the real key"),
+        Variable("ANTHROPIC_AUTH_TOKEN", token, "it wants one; awfproxy puts in the real key"),
         Variable(
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1", "or it dials api.anthropic.com for its telemetry"
         ),

@@ -2,20 +2,23 @@
 
 No variable gives codex a base URL: since about 0.119 it ignores OPENAI_BASE_URL, dials api.openai.com and
 "waits for network" for ever. So a model provider of our own is defined, on the command line (-c, before the
-subcommand) or in config.toml. It names no `env_key` and does not ask for OpenAI's login, so codex sends no
-credential at all, whatever its environment and auth.json hold.
+subcommand) or in config.toml. It does not ask for OpenAI's login and, without a caller token, names no
+`env_key`, so codex sends no credential at all, whatever its environment and auth.json hold.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from awfproxy.agents.agent import Agent, Choice, ConfigFile, Finding, Found, Setting, Setup
+from awfproxy.agents.agent import Agent, Choice, ConfigFile, Finding, Found, Setting, Setup, Variable
 from awfproxy.agents.leads import elsewhere, env_command
 from awfproxy.agents.place import Place
 
 NAME = "awfproxy"
 """Of the model provider. `openai` is reserved."""
+
+TOKEN_VARIABLE = "AWFPROXY_TOKEN"
+"""Where codex is told to look for a caller token, which it sends as it would a key."""
 
 
 def setup(place: Place, choice: Choice) -> Setup:
@@ -24,8 +27,12 @@ def setup(place: Place, choice: Choice) -> Setup:
         "base_url": place.url("openai") + "/v1",
         "wire_api": "responses",
     }
+    variables = []
     if choice.websocket:
         provider["supports_websockets"] = True
+    if choice.token is not None:
+        provider["env_key"] = TOKEN_VARIABLE
+        variables.append(Variable(TOKEN_VARIABLE, choice.token, "codex sends it in place of a key"))
     inline = ", ".join(f"{key}={_toml(value)}" for key, value in provider.items())
     arguments = ["-c", f"model_provider={_toml(NAME)}", "-c", f"model_providers.{NAME}={{{inline}}}"]
     settings = [Setting(("model_provider",), NAME)]
@@ -34,11 +41,10 @@ def setup(place: Place, choice: Choice) -> Setup:
         settings.append(Setting(("model",), choice.model))
     table = ("model_providers", NAME)
     settings += [Setting((*table, key), value) for key, value in provider.items()]
-    absent = ["env_key", "experimental_bearer_token", "requires_openai_auth"]
-    if not choice.websocket:
-        absent.append("supports_websockets")
-    settings += [Setting((*table, key), None, shown=False) for key in absent]
+    others = ("env_key", "experimental_bearer_token", "requires_openai_auth", "supports_websockets")
+    settings += [Setting((*table, key), None, shown=False) for key in others if key not in provider]
     return Setup(
+        tuple(variables),
         arguments=tuple(arguments),
         arguments_reason="codex ignores OPENAI_BASE_URL: only a model provider of its own leads it here",
         file=ConfigFile(

@@ -27,6 +27,8 @@ def _own_provider(place: Place, choice: Choice) -> Setup:
         Variable("COPILOT_OFFLINE", "true", "no login, no telemetry, nothing dialled but the model provider"),
         Variable("COPILOT_PROVIDER_BASE_URL", place.url("copilot"), "where the model provider is"),
     ]
+    if choice.token is not None:
+        variables.append(Variable("COPILOT_PROVIDER_API_KEY", choice.token, "sent to it in place of a key"))
     if choice.model is not None:
         variables.append(Variable("COPILOT_MODEL", choice.model, "without one it does not start"))
     if choice.websocket or _RESPONSES_ONLY.match(choice.model or ""):
@@ -38,9 +40,10 @@ def _own_provider(place: Place, choice: Choice) -> Setup:
 
 
 def _as_github(place: Place, choice: Choice) -> Setup:
+    token = choice.token or PLACEHOLDER
     variables = [
         Variable("COPILOT_API_URL", place.url("copilot"), "where Copilot's API is"),
-        Variable("COPILOT_GITHUB_TOKEN", PLACEHOLDER, "it wants one; awfproxy puts in the real one"),
+        Variable("COPILOT_GITHUB_TOKEN", token, "it wants one; awfproxy puts in the real one"),
     ]
     if choice.model is not None:
         variables.append(Variable("COPILOT_MODEL", choice.model, "the model"))

@@ -13,9 +13,10 @@ PLACEHOLDER = "awfproxy-placeholder"
 
 
 def setup(place: Place, choice: Choice) -> Setup:
+    key = choice.token or PLACEHOLDER
     variables = [
         Variable("GOOGLE_GEMINI_BASE_URL", place.url("gemini"), "where the Gemini API is"),
-        Variable("GEMINI_API_KEY", PLACEHOLDER, "it wants one; awfproxy puts in the real key"),
+        Variable("GEMINI_API_KEY", key, "it wants one; awfproxy puts in the real key"),
         Variable("GEMINI_CLI_TRUST_WORKSPACE", "true", "or it ends with 55 where it has no terminal"),
     ]
     if choice.model is not None:

@@ -15,18 +15,18 @@ PLACEHOLDERS = {
 }
 
 
-def _key(name: str) -> Variable:
-    return Variable(name, PLACEHOLDERS[name], _REASON)
+def _key(name: str, choice: Choice) -> Variable:
+    return Variable(name, choice.token or PLACEHOLDERS[name], _REASON)
 
 
 def _openai(place: Place, choice: Choice) -> Setup:
     url = place.url("openai") + "/v1"
-    return Setup((Variable("OPENAI_BASE_URL", url, "where OpenAI's API is"), _key("OPENAI_API_KEY")))
+    return Setup((Variable("OPENAI_BASE_URL", url, "where OpenAI's API is"), _key("OPENAI_API_KEY", choice)))
 
 
 def _anthropic(place: Place, choice: Choice) -> Setup:
     url = Variable("ANTHROPIC_BASE_URL", place.url("anthropic"), "where Anthropic's API is")
-    return Setup((url, _key("ANTHROPIC_API_KEY")))
+    return Setup((url, _key("ANTHROPIC_API_KEY", choice)))
 
 
 def _google(place: Place, choice: Choice) -> Setup:
@@ -34,7 +34,7 @@ def _google(place: Place, choice: Choice) -> Setup:
         (
             Variable("GOOGLE_GEMINI_BASE_URL", place.url("gemini"), "where the Gemini API is"),
             Variable("GOOGLE_VERTEX_BASE_URL", place.url("vertex"), "where Vertex AI is, if used"),
-            _key("GEMINI_API_KEY"),
+            _key("GEMINI_API_KEY", choice),
         )
     )
 

@@ -92,7 +92,9 @@ def _run(reactor: Any, line: CommandLine, environ: Mapping[str, str]) -> None:
         authority = Path(directory, "ca.pem")
         authority.write_bytes(identity.authority)
         # The stand-in speaks HTTP alone; on a 426 clients fall back at once.
-        seen = {"AWFPROXY_WEBSOCKET": "refuse", **environment(environ, key, str(authority))}
+        # Its key is worth nothing, so it may be listened wherever the operator likes.
+        own = {"AWFPROXY_WEBSOCKET": "refuse", "AWFPROXY_ALLOW_ANONYMOUS": "true"}
+        seen = {**own, **environment(environ, key, str(authority))}
         settings = load(values, seen, read_file, mode_of)
         json_only = settings.log_format == "json"
         words = sys.stderr if json_only else sys.stdout

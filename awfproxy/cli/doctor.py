@@ -17,12 +17,15 @@ import attrs
 from twisted.internet.task import LoopingCall
 
 from awfproxy.agents.agent import Agent, parse_model
+from awfproxy.agents.codex import TOKEN_VARIABLE
 from awfproxy.agents.place import PORTS, Place, parse_host
 from awfproxy.agents.registry import BY_NAME
+from awfproxy.callers.token import has_form
 from awfproxy.cli.running import Interrupted, run
 from awfproxy.commandline import EXIT_CODES, CommandLine, help_text, parse
 from awfproxy.credentials.sources import how_to_give, mode_of, read_file
 from awfproxy.doctor import judge
+from awfproxy.doctor.client import PLACEHOLDER
 from awfproxy.doctor.door import Door, doors
 from awfproxy.doctor.found import agent_findings
 from awfproxy.doctor.show import Lines, as_json
@@ -79,7 +82,8 @@ fails, with the fix. Each step is ok, failed or skipped:
   connect         it lets awfproxy's CONNECT through
   tls             the provider's certificate is good
   key             the provider takes the key
-  request         a model answers one tiny request, through awfproxy's port and with a placeholder for a key
+  request         a model answers one tiny request, through awfproxy's port and with a placeholder for a key;
+                  where callers show tokens, with one of its own, or that in AWFPROXY_TOKEN
   stream          the same, streamed: events, and the one that ends them
   agent           with --agent: what is set up here leads to awfproxy
 
@@ -274,12 +278,18 @@ def _asked(line: CommandLine, environ: Mapping[str, str]) -> _Asked:
     return _Asked(
         line,
         environ,
-        Wishes(_own(line, MODEL), "no-request" not in line.flags),
+        Wishes(_own(line, MODEL), "no-request" not in line.flags, _token(environ)),
         line.words[0] if line.words else None,
         None if agent is None else BY_NAME[str(agent)],
         _own(line, HOST),
         _own(line, HOME),
     )
+
+
+def _token(environ: Mapping[str, str]) -> bytes:
+    """The caller token that the agent's environment has."""
+    token = os.fsencode(environ.get(TOKEN_VARIABLE, ""))
+    return token if has_form(token) else PLACEHOLDER
 
 
 def _own(line: CommandLine, option: Option) -> str | None:

@@ -16,11 +16,14 @@ import attrs
 from awfproxy.agents import noproxy, warnings
 from awfproxy.agents.agent import Agent, ConfigFile, Setup, merged
 from awfproxy.agents.changes import CannotEdit
+from awfproxy.agents.codex import TOKEN_VARIABLE
 from awfproxy.agents.edit import edit
 from awfproxy.agents.files import path_of, read, replace
 from awfproxy.agents.formats import FORMATS, Command, Printout
+from awfproxy.callers.token import LONGEST, has_form
 from awfproxy.cli.envline import ALL, Asked, UsageError, help_text, parse
 from awfproxy.credentials.shape import looks_real
+from awfproxy.credentials.sources import read_file
 from awfproxy.errors import ConfigError
 
 EX_USAGE = 64
@@ -47,7 +50,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
         if asked is None:
             terminal.out.write(help_text())
             return 0
-        _run(asked, dict(os.environ if environ is None else environ), terminal)
+        seen = dict(os.environ if environ is None else environ)
+        token = _token(asked, seen, sys.stdin)
+        _run(attrs.evolve(asked, choice=attrs.evolve(asked.choice, token=token)), seen, terminal)
         return 0
     except UsageError as error:
         terminal.complain(str(error))
@@ -55,6 +60,41 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
     except ConfigError as error:
         terminal.complain(str(error))
         return EX_CONFIG
+
+
+def _token(asked: Asked, environ: Mapping[str, str], stdin: TextIO) -> str | None:
+    """The caller token itself; `ConfigError` for what is none, which is never shown."""
+    said, place = asked.choice.token, "--token"
+    if said is None:
+        said, place = environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
+        if not said:
+            return None
+    elif said == "-":
+        said, place = stdin.read(LONGEST + 2), "--token -"
+    elif said.startswith("@"):
+        said, place = _content(said[1:]), "--token @FILE"
+    token = said.removesuffix("\n")
+    if not has_form(os.fsencode(token)):
+        raise ConfigError(
+            f"{place}: that is no caller token (not shown). Give what awfproxy token new has printed, alone "
+            "and whole."
+        )
+    github = any("github_token" in agent.options for agent in asked.agents) and asked.choice.github_token
+    if github and not token.startswith("gho_"):
+        raise ConfigError(
+            f"{place}: as GitHub's client Copilot CLI takes only what begins with gho_. Issue one with "
+            "--provider copilot, or leave --copilot-as github out."
+        )
+    return token
+
+
+def _content(path: str) -> str:
+    try:
+        return read_file(path).decode("utf-8", "replace")
+    except OSError as error:
+        raise ConfigError(
+            f"--token @FILE: the file cannot be read: {error.strerror or 'no reason given'}."
+        ) from None
 
 
 def _run(asked: Asked, environ: Mapping[str, str], terminal: _Terminal) -> None:

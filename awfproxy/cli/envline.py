@@ -32,6 +32,8 @@ Agents:
                               where CODEX_HOME, CLAUDE_CONFIG_DIR or GEMINI_CLI_HOME say. gemini-cli needs it.
   --model MODEL               The model, for codex, claude, gemini or copilot (which needs one).
   --websocket                 Let codex, or copilot, use WebSocket rather than HTTP.
+  --token TOKEN               A caller token, in place of each placeholder; @FILE, or - for standard input,
+                              keeps it off the command line. [default AWFPROXY_TOKEN, if set]
   --copilot-as WAY            provider: as the client of an own model provider, which dials nothing else;
                               github: as GitHub's client, with a placeholder token. [default provider]
 
@@ -42,11 +44,12 @@ Examples:
   eval "$(awfproxy env gemini --write)"                         once; later without --write
   awfproxy env claude --write                                   into ~/.claude/settings.json
   awfproxy env copilot --model gpt-5.4 --format dotenv > .env
+  eval "$(awfproxy env claude --token @/run/job/token)"         where awfproxy wants callers to show tokens
   awfproxy env all --host 172.30.0.30 --format github >> "$GITHUB_ENV"
 """
 
 _PORT_OPTIONS = {f"{provider}-port": provider for provider in PORTS}
-_VALUES = ("host", *_PORT_OPTIONS, "format", "model", "copilot-as")
+_VALUES = ("host", *_PORT_OPTIONS, "format", "model", "token", "copilot-as")
 _FLAGS = ("write", "websocket", "help")
 _COPILOT_WAYS = ("provider", "github")
 
@@ -57,7 +60,7 @@ class UsageError(ConfigError):
 
 @attrs.frozen
 class Asked:
-    """The command line, understood."""
+    """The command line, understood; the token in `choice` as it was written."""
 
     name: str
     agents: tuple[Agent, ...]
@@ -85,7 +88,7 @@ def parse(arguments: Sequence[str]) -> Asked | None:
             + (f"Did you mean {close[0]}?" if close else f"Give one of {', '.join(FORMATS)}.")
         )
     model = _parsed("model", values, parse_model, None)
-    choice = Choice(model, "websocket" in flags, way == "github")
+    choice = Choice(model, "websocket" in flags, way == "github", values.get("token"))
     place = Place(
         _parsed("host", values, parse_host, "127.0.0.1"),
         {

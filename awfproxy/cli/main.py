@@ -14,6 +14,7 @@ VERBS = {
     "check": "judge settings, key and the way to the provider, as the daemon does before it listens",
     "squid-conf": "print the squid.conf that the configured providers need, for awfproxy alone",
     "rules": "say what the path rules make of a request, and which line decides: rules test METHOD PATH",
+    "token": "make a caller token, which an agent gets in place of a key, or the key that signs them",
     "demo": "run the daemon against a provider and an egress proxy of its own: no key, no network",
     "doctor": "walk the way hop by hop, as a request goes it, and name the first hop that fails",
     "env": "print, or write, what makes codex, Claude Code or another agent use awfproxy",

@@ -47,7 +47,8 @@ STRIPPED: dict[bytes, str] = {
 belong to it too."""
 
 _STRIPPED_PREFIX = b"x-forwarded-"
-_KEY_SUBPROTOCOL = b"openai-insecure-api-key."
+KEY_SUBPROTOCOL = b"openai-insecure-api-key."
+"""Behind it, in the list of WebSocket subprotocols, browser clients of OpenAI's realtime API put the key."""
 _NO_TRAILER = OVERRIDES | {
     b"host", b"trailer", b"content-encoding", b"content-type", b"expect", b"sec-websocket-protocol"
 }  # fmt: skip
@@ -95,9 +96,9 @@ def _kind(name: bytes, stripped: frozenset[bytes]) -> _Kind:
 
 
 def _without_key_subprotocol(item: Field) -> Field | None:
-    """Browser clients of OpenAI's realtime API put the key into the list of WebSocket subprotocols."""
+    """The list without keys, or None where nothing else is in it."""
     kept = [
-        part for part in item[2].split(b",") if not part.strip(b" \t").lower().startswith(_KEY_SUBPROTOCOL)
+        part for part in item[2].split(b",") if not part.strip(b" \t").lower().startswith(KEY_SUBPROTOCOL)
     ]
     value = b",".join(kept).strip(b" \t")
     return (item[0], item[1], value) if value.strip(b" \t,") else None

@@ -14,6 +14,9 @@ from awfproxy.providers.provider import Provider
 LONGEST = 4096
 """Far above any provider's keys, and below what HTTP servers accept as one field."""
 
+OF_OURS = re.compile(rb"(?:sk-(?:ant-)?|gho_)?awfproxy[-_]")
+"""How what awfproxy gives to agents in place of a key begins: placeholders, and caller tokens."""
+
 _QUOTES = b"\"'`"
 _SCHEME = re.compile(rb"(?i)(authorization\s*:\s*)?(bearer|basic|token)[ \t:]")
 _ASSIGNMENT = re.compile(rb"(export\s+)?[A-Z][A-Z0-9_]{2,}\s*=")
@@ -119,6 +122,11 @@ _RULES: Sequence[tuple[Callable[[bytes], object], str]] = (
         _is_placeholder,
         "is a placeholder, not a key. Put the real key there: awfproxy is the one place that needs it; "
         "placeholders are for the agents.",
+    ),
+    (
+        OF_OURS.match,
+        "is a caller token of awfproxy's own. That is what agents get in place of the key: put the "
+        "provider's key there.",
     ),
     (
         lambda value: b" " in value,

@@ -1,4 +1,4 @@
-"""`Client`: asks at a provider's port as an agent does, by plain HTTP and with a placeholder for a key."""
+"""`Client`: asks at a provider's port as an agent does, by plain HTTP, with a placeholder or token."""
 
 import json
 from collections.abc import Mapping
@@ -44,9 +44,11 @@ class Answer:
 class Client:
     """Errs with Twisted's `ConnectError`s; it has no timeout of its own: cancel it."""
 
-    def __init__(self, reactor: Any, door: Door) -> None:
+    def __init__(self, reactor: Any, door: Door, key: bytes = PLACEHOLDER) -> None:
+        """`key` is what it sends in place of one."""
         self._reactor = reactor
         self._door = door
+        self._key = key
 
     async def connect(self) -> None:
         """Opens a connection and closes it."""
@@ -75,7 +77,7 @@ class Client:
         headers = Headers({b"User-Agent": [b"awfproxy-doctor/" + __version__.encode("ascii")]})
         producer = None
         if content is not None:
-            headers.addRawHeader(b"Authorization", b"Bearer " + PLACEHOLDER)
+            headers.addRawHeader(b"Authorization", b"Bearer " + self._key)
             headers.addRawHeader(b"Content-Type", b"application/json")
             producer = _Content(content)
         url = b"http://" + self._door.authority.encode("ascii") + target

@@ -5,6 +5,7 @@ stream then go through the daemon's port. A daemon that says of itself that it i
 walk: that is a symptom, and the hop that makes it so comes later.
 """
 
+import time
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -12,9 +13,11 @@ import attrs
 from twisted.internet import defer, error
 from twisted.internet.defer import Deferred
 
+from awfproxy.callers.claims import Claims
+from awfproxy.callers.token import issue
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.doctor import judge
-from awfproxy.doctor.client import Answer, Client, was_cut
+from awfproxy.doctor.client import PLACEHOLDER, Answer, Client, was_cut
 from awfproxy.doctor.door import Door
 from awfproxy.doctor.step import Outcome, State, Step, failed, ok, skipped
 from awfproxy.doctor.way import try_way
@@ -34,6 +37,7 @@ KEY_LIMIT = 30.0
 REQUEST_LIMIT = 90.0
 """A model may think first, and the provider be busy: longer than that nobody looks at a terminal."""
 
+_TOKEN_LIFETIME = 600
 NO_DOOR = "Its address is not known here (systemd's, or port 0): give it with --host, and --port."
 OTHER_SIDE = "Only tried where awfproxy runs."
 
@@ -49,6 +53,9 @@ class Wishes:
     model: str | None = None
     requests: bool = True
     """Whether to try what costs a few tokens."""
+
+    token: bytes = attrs.field(default=PLACEHOLDER, repr=False)
+    """What is sent in place of a key, where the settings do not say how caller tokens are signed."""
 
 
 class Listener:
@@ -108,7 +115,7 @@ class Walk:
             await self._step("key", name, self._key(settings, one))
         else:
             self.note("key", name, skipped("No answer of the provider's would say anything about this key."))
-        await self._ask(one, doors)
+        await self._ask(one, doors, _own_token(settings, name) or self._wishes.token)
 
     async def from_outside(self, one: ProviderSettings, door: Door, local_pages: str | None) -> None:
         """What an agent's side can see: `one` needs neither key nor anything but its provider."""
@@ -116,7 +123,7 @@ class Walk:
         await self._reach(one.provider, [door], local_pages, False)
         for step in "egress", "connect", "tls", "key":
             self.note(step, name, skipped(OTHER_SIDE))
-        await self._ask(one, [door])
+        await self._ask(one, [door], self._wishes.token)
 
     # --- the daemon's port ---
 
@@ -189,7 +196,7 @@ class Walk:
 
     # --- as the agent asks ---
 
-    async def _ask(self, one: ProviderSettings, doors: Sequence[Door]) -> None:
+    async def _ask(self, one: ProviderSettings, doors: Sequence[Door], token: bytes) -> None:
         name, trial = one.provider.name, one.provider.trial
         model = self._wishes.model or (trial.model if trial is not None else None)
         why = ""
@@ -210,13 +217,13 @@ class Walk:
         origin, keys = one.access.origin, one.keys
 
         async def whole() -> Outcome:
-            found = await self._post(doors[0], *trial.request(model, False))
+            found = await self._post(doors[0], token, *trial.request(model, False))
             if isinstance(found, Outcome):
                 return found
             return judge.answer(found, one.provider, origin, model, keys)
 
         async def streamed() -> Outcome:
-            found = await self._post(doors[0], *trial.request(model, True))
+            found = await self._post(doors[0], token, *trial.request(model, True))
             if isinstance(found, Outcome):
                 return found
             return judge.stream(found, one.provider, origin, trial, model, keys)
@@ -224,9 +231,9 @@ class Walk:
         await self._step("request", name, whole())
         await self._step("stream", name, streamed())
 
-    async def _post(self, door: Door, target: bytes, content: Any) -> Answer | Outcome:
+    async def _post(self, door: Door, token: bytes, target: bytes, content: Any) -> Answer | Outcome:
         try:
-            client = Client(self._reactor, door)
+            client = Client(self._reactor, door, token)
             found: Answer = await self._within(REQUEST_LIMIT, client.post(target, content))
             return found
         except Exception as problem:
@@ -234,6 +241,15 @@ class Walk:
 
     async def _within(self, limit: float, work: Any) -> Any:
         return await Deferred.fromCoroutine(work).addTimeout(limit, self._reactor)
+
+
+def _own_token(settings: Settings, provider: str) -> bytes | None:
+    """Where awfproxy runs the key that signs caller tokens is known: one of its own, good for the walk."""
+    if settings.callers.in_force is None:
+        return None
+    now = int(time.time())
+    claims = Claims(label="doctor", providers=(provider,), issued=now, expires=now + _TOKEN_LIFETIME)
+    return issue(claims, settings.callers.in_force.keys[0]).encode("ascii")
 
 
 def _no_connection(door: Door, problem: Exception) -> Outcome:

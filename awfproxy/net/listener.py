@@ -24,6 +24,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from awfproxy.callers.allowed import Peer
+from awfproxy.net.peercred import peer_of
 from awfproxy.net.transport import StreamTransport, address
 
 _ACCEPTS = 16
@@ -55,14 +57,18 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class ListeningEndpoint:
     """Listens as `endpoint` does and accepts by itself; `endpoint` must be one of plain stream sockets."""
 
-    def __init__(self, reactor: Any, endpoint: IStreamServerEndpoint) -> None:
+    def __init__(
+        self, reactor: Any, endpoint: IStreamServerEndpoint, admits: Callable[[Peer], bool] | None = None
+    ) -> None:
+        """`admits` says who may connect, where it is a unix socket; None: everyone."""
         self._reactor = reactor
         self._endpoint = endpoint
+        self._admits = admits
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         def adopt(port: Any) -> IListeningPort:
             port.stopReading()
-            listener = Listener(self._reactor, port, protocolFactory)
+            listener = Listener(self._reactor, port, protocolFactory, self._admits)
             listener.startListening()
             return listener
 
@@ -75,12 +81,19 @@ class Listener:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, port: Any, factory: IProtocolFactory) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        port: Any,
+        factory: IProtocolFactory,
+        admits: Callable[[Peer], bool] | None = None,
+    ) -> None:
         self._reactor = reactor
         self._port = port
         self._factory = factory
         self._socket = socket.socket(fileno=os.dup(port.fileno()))
         self._socket.setblocking(False)
+        self._admits = admits if self._socket.family == socket.AF_UNIX else None
         # Given back when descriptors run out, so that a waiting client can be told by a close.
         self._spare = _spare_descriptor()
         self._resting: IDelayedCall | None = None
@@ -114,7 +127,9 @@ class Listener:
                 self._rest()
                 return
             try:
-                protocol = self._factory.buildProtocol(address(sock.family, peer))
+                protocol = None
+                if self._admits is None or self._admits(peer_of(sock)):
+                    protocol = self._factory.buildProtocol(address(sock.family, peer))
                 if protocol is None:
                     sock.close()
                 else:

@@ -81,6 +81,8 @@ class AccessRecord:
         """A handshake that was forwarded, or would have been."""
         self.leaks_masked = 0
         """How often the key stood in the answer, and was masked."""
+        self.caller = ""
+        """The label of the caller's token; empty where there is none."""
 
 
 _WEBSOCKET_ENDS = {
@@ -155,12 +157,16 @@ class AccessLine:
         values: dict[str, str | int | float | None] = dict(zip(_NAMES, self._in_order(None), strict=True))
         if self.upstream_host is not None:
             values["upstream_host"] = self.upstream_host
+        if self.record.caller:
+            values["caller"] = self.record.caller
         if self.record.leaks_masked:
             values["leaks_masked"] = self.record.leaks_masked
         return values
 
     def __str__(self) -> str:
         text = _TEXT % self._in_order("-")
+        if self.record.caller:
+            text += f" caller={self.record.caller}"
         return f"{text} leaks_masked={self.record.leaks_masked}" if self.record.leaks_masked else text
 
     @property
@@ -216,6 +222,20 @@ class AccessLog:
     def refused_by_rule(self) -> None:
         """The path rules do not let an exchange through; it ends as any other."""
         self._metrics.rule_refusals += 1
+
+    def refused_caller(self, record: AccessRecord, error: AwfError) -> None:
+        """The caller's token does not let an exchange through; it ends as any other."""
+        refusals = self._metrics.caller_refusals
+        refusals[error.code] = refusals.get(error.code, 0) + 1
+        _log.warn(
+            "{request_id}: the caller is refused: {detail}",
+            event="caller_refused",
+            request_id=printable(record.request_id),
+            provider=self._provider,
+            caller=record.caller or None,
+            error=error.code,
+            detail=error.detail or error.code,
+        )
 
     def websocket_begun(self, record: AccessRecord) -> None:
         """The exchange is a WebSocket's handshake: beside its line there are events of its own."""

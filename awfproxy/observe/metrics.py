@@ -15,6 +15,8 @@ _METHODS = {
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 }  # fmt: skip
 OTHER = "other"
+MOST_CALLERS = 200
+"""Labels of caller tokens that are counted by themselves; whoever signs tokens may make up any number."""
 
 
 class Ended(Interface):
@@ -27,6 +29,7 @@ class Ended(Interface):
     started: float
     acquired: float | None
     head_at: float | None
+    caller: str
 
 
 class Histogram:
@@ -80,6 +83,10 @@ class Metrics:
         """Exchanges that the path rules did not let through."""
         self.leaks_masked = 0
         """Keys in answers, in ended exchanges, that reached no client."""
+        self.callers: dict[str, int] = {}
+        """Ended exchanges by the label of the caller's token; `other` for those beyond `MOST_CALLERS`."""
+        self.caller_refusals: dict[str, int] = {}
+        """Exchanges that were refused because of the caller's token, by the error's code."""
         self.request_bytes = 0
         """Octets of content received from clients, in ended exchanges."""
         self.response_bytes = 0
@@ -104,6 +111,10 @@ class Metrics:
         self.response_bytes += record.response_bytes
         key = (_METHODS.get(record.method, OTHER), record.status // 100, outcome)
         self.requests[key] = self.requests.get(key, 0) + 1
+        if record.caller:
+            known = record.caller in self.callers or len(self.callers) < MOST_CALLERS
+            caller = record.caller if known else OTHER
+            self.callers[caller] = self.callers.get(caller, 0) + 1
         if record.acquired is not None:
             self.tunnel_wait.observe((record.acquired - record.started) * 1000)
         if record.head_at is not None:
@@ -135,6 +146,8 @@ class ProcessMetrics:
         self.reloads_ok = 0
         self.reloads_refused = 0
         """Reloads of which something new was not taken."""
+        self.peers_refused = 0
+        """Connections to unix sockets of users who may not."""
         self.started = seconds()
 
     def reloaded(self, taken: bool) -> None:
@@ -143,6 +156,10 @@ class ProcessMetrics:
             self.reloads_ok += 1
         else:
             self.reloads_refused += 1
+
+    def peer_refused(self) -> None:
+        """A user may not connect to a unix socket."""
+        self.peers_refused += 1
 
     @property
     def uptime(self) -> float:

@@ -52,6 +52,11 @@ class AwfproxyCollector(Collector):
         reloads.add_metric(["ok"], self._process.reloads_ok)
         reloads.add_metric(["refused"], self._process.reloads_refused)
         yield reloads
+        yield CounterMetricFamily(
+            "awfproxy_peers_refused",
+            "Connections to unix sockets of users who may not.",
+            self._process.peers_refused,
+        )
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -68,6 +73,16 @@ class AwfproxyCollector(Collector):
         sent = _counter("awfproxy_response_bytes", "Octets of content sent to clients.")
         refused = _counter("awfproxy_rule_refusals", "Requests that the path rules did not let through.")
         leaks = _counter("awfproxy_leaks_masked", "Keys in the provider's answers that were masked.")
+        by_caller = CounterMetricFamily(
+            "awfproxy_caller_requests",
+            "Ended exchanges, by the label of the caller's token.",
+            labels=["provider", "caller"],
+        )
+        refused_callers = CounterMetricFamily(
+            "awfproxy_caller_refusals",
+            "Requests refused because of their caller's token, by the code of the error.",
+            labels=["provider", "code"],
+        )
         active = _gauge("awfproxy_active_requests", "Exchanges that have begun and not ended.")
         for part in self._parts:
             name, metrics = part.provider.name, part.metrics
@@ -87,8 +102,12 @@ class AwfproxyCollector(Collector):
             sent.add_metric([name], metrics.response_bytes)
             refused.add_metric([name], metrics.rule_refusals)
             leaks.add_metric([name], metrics.leaks_masked)
+            for caller, count in metrics.callers.items():
+                by_caller.add_metric([name, caller], count)
+            for code, count in metrics.caller_refusals.items():
+                refused_callers.add_metric([name, code], count)
             active.add_metric([name], metrics.active_requests)
-        yield from (requests, phases, received, sent, refused, leaks, active)
+        yield from (requests, phases, received, sent, refused, leaks, by_caller, refused_callers, active)
 
     def _tunnels(self) -> Iterator[Metric]:
         opened = _counter("awfproxy_tunnels_opened", "Tunnels to the origin that were opened.")

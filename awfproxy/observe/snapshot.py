@@ -41,6 +41,10 @@ def _counters(parts: Sequence[PagePart], process: ProcessMetrics) -> Iterator[tu
         yield f"response_bytes_total:{name}", metrics.response_bytes
         yield f"rule_refusals_total:{name}", metrics.rule_refusals
         yield f"leaks_masked_total:{name}", metrics.leaks_masked
+        for code, count in metrics.caller_refusals.items():
+            yield f"caller_refusals_total:{name}:{code}", count
+        for caller, count in metrics.callers.items():
+            yield f"requests_by_caller_total:{name}:{caller}", count
         yield f"tunnels_opened_total:{name}", tunnels.opened
         yield f"tunnels_reused_total:{name}", tunnels.reused
         for code, count in tunnels.failures.items():
@@ -48,6 +52,7 @@ def _counters(parts: Sequence[PagePart], process: ProcessMetrics) -> Iterator[tu
         yield f"tunnels_not_tried_total:{name}", tunnels.not_tried
     yield "reloads_total:ok", process.reloads_ok
     yield "reloads_total:refused", process.reloads_refused
+    yield "peers_refused_total", process.peers_refused
 
 
 def _histogram(histogram: Histogram) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import Protocol as Interface
 
 import attrs
 
+from awfproxy.callers.store import CallerStore
 from awfproxy.credentials.injector import as_handshake, client_framing, prepare_trailers, prepare_with_key
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors import (
@@ -62,6 +63,9 @@ class Forwarding:
 
     leak_guard: bool = True
     """Answers are searched for the key that was sent."""
+
+    callers: CallerStore | None = None
+    """Asked who calls, for each request; None where everyone may who reaches the port."""
 
 
 class Downstream(Interface):
@@ -169,6 +173,8 @@ class Exchange:
         shared.log.begun(self._client.record)
         if self._client.websocket:
             shared.log.websocket_begun(self._client.record)
+        if shared.callers is not None and not self._may_call(shared.callers):
+            return
         in_force = shared.credentials.current(shared.provider.name)
         if in_force is None:
             self._refuse(CredentialMissing(), Outcome.REFUSED)
@@ -191,6 +197,19 @@ class Exchange:
             self._pause_upload()
         self.deadline = self._client.now() + shared.deadlines.acquire
         shared.pool.acquire(self)
+
+    def _may_call(self, callers: CallerStore) -> bool:
+        """Whether the caller's token lets the request pass; if not, it has been answered."""
+        shared, head, record = self._forwarding, self._client.head, self._client.record
+        try:
+            claims = callers.identify(head, shared.provider.name, shared.access)
+            record.caller = claims.label
+            callers.judge(claims, head, shared.access)
+        except ClientError as refusal:
+            shared.log.refused_caller(record, refusal)
+            self._refuse(refusal, Outcome.REFUSED)
+            return False
+        return True
 
     def _allowed(self, rules: Rules) -> bool:
         """Whether the operator's rules let the request pass; if not, it has been answered."""

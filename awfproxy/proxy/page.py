@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import attrs
 
+from awfproxy.callers.store import CallerStore
+from awfproxy.providers.provider import Access, Provider
 from awfproxy.wire.message import Fields, RequestHead, field
 
 JSON = b"application/json"
@@ -25,7 +27,7 @@ class Answer:
 
 
 Page = Callable[[RequestHead], Answer]
-"""Called at each request for its path, and answers from memory."""
+"""Called at each request for its path, and answers from memory; raises the `ClientError` that refuses it."""
 
 
 def shown_time(seconds: float | None) -> str | None:
@@ -46,3 +48,14 @@ def json_page(content: Callable[[], tuple[int, object]]) -> Page:
 def compact(value: object) -> bytes:
     """JSON without spaces: some readers search for a key and its value as text."""
     return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def for_callers(page: Page, callers: CallerStore, provider: Provider, access: Access) -> Page:
+    """The page for those alone whose caller token covers it, as it would have to cover a provider's path."""
+    here = attrs.evolve(access, base_path=b"")
+
+    def guarded(head: RequestHead) -> Answer:
+        callers.judge(callers.identify(head, provider.name, access), head, here)
+        return page(head)
+
+    return guarded

@@ -8,6 +8,7 @@ from functools import partial
 
 import attrs
 
+from awfproxy.callers.store import CallerStore
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.observe.health import Health
 from awfproxy.observe.metrics import ProcessMetrics
@@ -16,7 +17,7 @@ from awfproxy.observe.part import PagePart
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
 from awfproxy.proxy.metricspage import metrics_page
-from awfproxy.proxy.page import Page, json_page, shown_time
+from awfproxy.proxy.page import Page, for_callers, json_page, shown_time
 from awfproxy.proxy.reflect import Place, Reflect
 
 
@@ -38,6 +39,8 @@ class LocalPages:
     """What agents know this machine as, where that is a contract; None: the address listened on."""
     health: Callable[[tuple[PagePart, ...], Provider], tuple[int, object]] | None = None
     """In place of the usual /health, where the profile has another."""
+    callers: CallerStore | None = None
+    """Who may see what has been counted; None for everyone."""
 
     def by_path(self, provider: Provider) -> Mapping[bytes, Page]:
         """The exact paths and their pages, on the ports of that provider."""
@@ -54,7 +57,10 @@ class LocalPages:
             "reflect": json_page(self._reflect),
         }
         if part is self.parts[0]:
-            pages["metrics"] = metrics_page(self.parts, self.process)
+            metrics = metrics_page(self.parts, self.process)
+            if self.callers is not None:
+                metrics = for_callers(metrics, self.callers, provider, part.access)
+            pages["metrics"] = metrics
         return {f"{self.prefix}/{name}".encode("ascii"): page for name, page in pages.items()}
 
     def _health(self, part: PagePart) -> tuple[int, object]:

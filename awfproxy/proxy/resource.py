@@ -5,6 +5,7 @@ from typing import Any
 
 from twisted.web.resource import Resource
 
+from awfproxy.errors import ClientError
 from awfproxy.proxy.exchange import Exchange, Forwarding
 from awfproxy.proxy.page import Page
 from awfproxy.proxy.request import Request
@@ -31,7 +32,11 @@ class ReverseProxyResource(Resource):
         assert isinstance(request, Request)
         page = self._pages.get(path_of(request.uri)) if request.method in (b"GET", b"HEAD") else None
         if page is not None:
-            answer = page(request.head)
+            try:
+                answer = page(request.head)
+            except ClientError as refusal:
+                request.refuse(refusal)
+                return NOT_DONE_YET
             request.answer(answer.status, answer.fields, answer.content)
         else:
             exchange = request.exchange = Exchange(self._forwarding, request)

@@ -53,7 +53,11 @@ class State(Enum):
 
 
 class CannotOpen(Exception):
-    """A listener could not be opened; the text is a sentence for the operator."""
+    """A listener could not be opened, or must not be; the text is a sentence for the operator."""
+
+    def __init__(self, sentence: str, code: ExitCode = ExitCode.OS_ERROR) -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 class _Refused(Exception):
@@ -93,12 +97,15 @@ class Gate(Service):
         services: Sequence[IService] = (),
         afterwards: Sequence[Callable[[], Awaitable[None]]] = (),
         stop_limit: float | None = None,
+        refuses_place: Callable[[Front, str, IAddress], str | None] = lambda *_: None,
     ) -> None:
         """`closed` are names of providers that are not configured: for the log alone.
 
         `services` need open ports: they are started after the last listener and stopped before the drain.
         What is in `afterwards` is begun then too, and ends by being cancelled at the latest. With
         `stop_limit` the process ends so many seconds after it began to stop, whatever is still open.
+        `refuses_place` says why it must not be listened at an address, which for some descriptions only the
+        open socket tells; None where it may.
         """
         self._reactor = reactor
         self._fronts = tuple(fronts)
@@ -110,6 +117,7 @@ class Gate(Service):
         self._services = tuple(services)
         self._afterwards = tuple(afterwards)
         self._stop_limit = stop_limit
+        self._refuses_place = refuses_place
         self._state = State.CLOSED
         self._opening: Deferred[None] | None = None
         self._watching: list[Deferred[None]] = []
@@ -202,6 +210,10 @@ class Gate(Service):
             raise
         except (CannotListenError, OSError) as problem:
             raise CannotOpen(why_not(description, problem, front.setting)) from problem
+        refusal = self._refuses_place(front, description, port.getHost())
+        if refusal is not None:
+            await maybeDeferred(port.stopListening)
+            raise CannotOpen(refusal, ExitCode.CONFIG)
         self._log.info(
             "Serving {provider} on {address} ({description})",
             event="serving",
@@ -241,7 +253,7 @@ class Gate(Service):
             self._opening = None
             self._log.info("Stopped while starting; no port was opened", event="shutdown")
         elif isinstance(problem, CannotOpen):
-            self._end(ExitCode.OS_ERROR, str(problem))
+            self._end(problem.code, str(problem))
         else:
             # Type and places only: the text of an unforeseen exception is not ours to vouch for.
             kind = type(problem).__name__

@@ -6,6 +6,8 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress
 
+from awfproxy.callers.reach import is_loopback
+
 _EVERY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """An address that stands for all of the machine's, and one of these that a client on it can use."""
 
@@ -18,6 +20,14 @@ def host_and_port(address: IAddress) -> tuple[str, int] | None:
         case IPv6Address():
             return f"[{_EVERY.get(address.host, address.host)}]", address.port
     return None
+
+
+def is_local(address: IAddress) -> bool:
+    """Whether this machine alone reaches it; of a kind that is not known here, it is not."""
+    match address:
+        case IPv4Address() | IPv6Address():
+            return is_loopback(address.host)
+    return isinstance(address, UNIXAddress)
 
 
 def shown(address: IAddress) -> str:

@@ -1,9 +1,9 @@
-"""Reload: new keys and path rules without a restart, and without a request lost.
+"""Reload: new keys, path rules and revocations without a restart, and without a request lost.
 
-SIGHUP, or a change of a file that a key came from, reads all settings again. A new key is judged by the same
-validator as at the start, before anything uses it; then the keys and rules of all providers are put in force
-by one assignment. What is refused is logged and shown in /health, and the old one stays. Anything else that
-has changed needs a restart, and is named.
+SIGHUP, or a change of a file that a key came from (or one on callers), reads all settings again. A new key is
+judged by the same validator as at the start, before anything uses it; then the keys and rules of all
+providers are put in force by one assignment. What is refused is logged and shown in /health, and the old one
+stays. Anything else that has changed needs a restart, and is named.
 """
 
 import os
@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from awfproxy.callers.store import CallerStore
 from awfproxy.credentials.store import CredentialStore, InForce
 from awfproxy.credentials.verdict import Verdict
 from awfproxy.errors import ConfigError
@@ -98,9 +99,13 @@ class Reloader(Service):
         health: Mapping[str, Health],
         notifier: Notifier,
         counted: Callable[[bool], None] = lambda taken: None,
+        callers: CallerStore | None = None,
         marks: Callable[[Iterable[str]], Marks] | None = None,
     ) -> None:
-        """`health` by provider; `counted` hears of each reload whether all of it was taken."""
+        """`health` by provider; `counted` hears of each reload whether all of it was taken.
+
+        `callers` is where token keys and revoked labels are put in force, None where no token is wanted.
+        """
         self._clock = clock
         self._settings = settings
         self._load = load
@@ -109,6 +114,7 @@ class Reloader(Service):
         self._health = health
         self._notifier = notifier
         self._counted = counted
+        self._callers = callers
         self._marks = marks or file_marks
         self._files = key_files(settings)
         # Now, not at the start of the service: that waits for the way to the providers.
@@ -183,6 +189,10 @@ class Reloader(Service):
         # Of before the reading: what has changed during it is read again.
         self._seen = {name: before.get(name, mark) for name, mark in self._marks(self._files).items()}
         self._say_what_needs_a_restart(settings)
+        # At once: a revocation does not wait for keys to be judged. Without a key file (which only a restart
+        # puts in force) what was wanted of callers is wanted still.
+        if self._callers is not None and settings.callers.in_force is not None:
+            self._callers.replace(settings.callers.in_force)
         given = {one.provider.name: one for one in settings.providers}
         judged = {name: await self._judged(name, given.get(name)) for name in self._health}
         in_force = dict(self._credentials.every())
@@ -276,8 +286,8 @@ def _place(one: ProviderSettings) -> object:
 
 
 def key_files(settings: Settings) -> list[str]:
-    """The files that keys came from."""
-    return [name for one in settings.providers for name in one.key_files]
+    """The files that keys came from, and those on callers."""
+    return [*(name for one in settings.providers for name in one.key_files), *settings.callers.files]
 
 
 def file_marks(names: Iterable[str]) -> Marks:

@@ -54,6 +54,12 @@ def without_parameters(target: bytes, names: frozenset[bytes]) -> bytes:
     return path + b"?" + b"&".join(kept) if kept else path
 
 
+def parameters(target: bytes, names: frozenset[bytes]) -> list[bytes]:
+    """The values, percent-decoded, of what `without_parameters` would take out."""
+    found = [part for part in target.partition(b"?")[2].split(b"&") if _parameter_name(part) in names]
+    return [unquote_to_bytes(part.partition(b"=")[2]) for part in found]
+
+
 def _parameter_name(part: bytes) -> bytes:
     return unquote_to_bytes(part.partition(b"=")[0].replace(b"+", b" ")).lower()
 

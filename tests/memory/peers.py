@@ -330,6 +330,7 @@ class House:
         endpoint=None,
         write=emit,
         leak_guard=True,
+        callers=None,
     ):
         self.loop = Loop()
         self.sweep = Sweep(self.loop)
@@ -356,6 +357,7 @@ class House:
             log=log,
             upstream_head=profile.upstream_head,
             leak_guard=leak_guard,
+            callers=callers,
         )
         squid = "http://127.0.0.1:3128"
         part = PagePart(OPENAI, access, self.health, self.metrics, self.pool)
@@ -369,6 +371,7 @@ class House:
             models=self.models,
             place=lambda name: ("127.0.0.1", 10000),
             host=host,
+            callers=callers,
         )
         self.site = ProxySite(
             resource or ReverseProxyResource(self.forwarding, pages.by_path(OPENAI)),

@@ -78,6 +78,7 @@ class World:
         self.requests = 0
         self.listeners, self.ports, self.more, self.closed, self.services = [], [], [], [], []
         self.afterwards, self.stop_limit, self.configured = [], None, True
+        self.refused_place = None
         self.listens("tcp:10000:interface=127.0.0.1", IPv4Address("TCP", "127.0.0.1", 10000))
 
     def listens(self, description, address):
@@ -147,6 +148,7 @@ class World:
             services=self.services,
             afterwards=self.afterwards,
             stop_limit=self.stop_limit,
+            refuses_place=lambda front, description, address: self.refused_place,
         )
         self.whole = MultiService()
         self.gate.setServiceParent(self.whole)
@@ -437,6 +439,19 @@ def test_port_in_use_is_told_by_the_providers_own_option(world):
     ((code, sentence),) = world.exits
     assert code == ExitCode.OS_ERROR == 71
     assert sentence.endswith("choose another: --anthropic-port.")
+
+
+def test_address_that_only_the_open_socket_tells_and_that_must_not_be_is_78_and_closed(world):
+    world.listeners.clear()
+    world.listens("systemd:domain=INET:index=0", IPv4Address("TCP", "0.0.0.0", 10001))
+    world.refused_place = "Not there."
+    world.open()
+    settle(world)
+    assert world.exits == [(ExitCode.CONFIG, "Not there.")]
+    assert not world.logged("serving")
+    assert not world.gate.addresses
+    assert "close systemd:domain=INET:index=0" in world.story
+    assert "READY" not in world.story
 
 
 @pytest.mark.parametrize(

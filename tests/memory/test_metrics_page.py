@@ -96,6 +96,7 @@ def test_counters_have_the_sidecars_names_and_labels(used):
         "tunnels_not_tried_total:openai": 0,
         "reloads_total:ok": 0,
         "reloads_total:refused": 0,
+        "peers_refused_total": 0,
     }
 
 
@@ -306,6 +307,7 @@ DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "observing.md"
 def everything(used):
     """A house in which each metric has a sample."""
     used.health.egress_ok()
+    used.metrics.callers["job-1"] = used.metrics.caller_refusals["caller_token_expired"] = 1
     waiting = used.client()
     waiting.deliver(get())
     used.endpoint.automatic = False

@@ -8,6 +8,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
+from awfproxy.caller_settings import CallerSettings
+from awfproxy.callers.store import CallersInForce
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.credentials.verdict import Accepted, Rejected, Unverified
@@ -45,7 +47,7 @@ def settings(*providers, entries=()):
 class World:
     """A reloader whose settings, judge and files are given by the test."""
 
-    def __init__(self, *providers, start=True):
+    def __init__(self, *providers, start=True, callers=None):
         self.now = settings(*(providers or (one(openai.PROVIDER, b"old"), one(anthropic.PROVIDER, b"old"))))
         self.clock = Clock()
         self.store = CredentialStore(in_force(self.now))
@@ -61,6 +63,7 @@ class World:
             health=self.health,
             notifier=self,
             counted=self.counts.append,
+            callers=callers,
             marks=lambda names: {name: self.files.get(name) for name in names},
         )
         if start:
@@ -445,3 +448,56 @@ def test_every_way_to_change_a_file_is_seen(tmp_path):
     (tmp_path / "swap").symlink_to("..2")
     (tmp_path / "swap").rename(tmp_path / "data")
     assert changed()
+
+
+# --- callers ----------------------------------------------------------------------------------------
+
+
+class Callers:
+    """What was put in force on callers, in order."""
+
+    def __init__(self):
+        self.put = []
+
+    def replace(self, in_force):
+        self.put.append(in_force)
+
+
+def with_callers(in_force, *files):
+    return Settings((one(openai.PROVIDER, b"old"),), None, callers=CallerSettings(in_force, files=files))
+
+
+def test_token_keys_and_revocations_are_put_in_force_before_a_key_is_judged():
+    callers = Callers()
+    world = World(callers=callers)
+    revoked = CallersInForce((Secret(b"k"),), frozenset({"job-1"}))
+    world.verdicts["openai"] = Deferred()
+    world.now = attrs.evolve(with_callers(revoked), providers=(one(openai.PROVIDER, b"new"),))
+    world.reloader.reload("SIGHUP")
+    assert callers.put == [revoked]
+    assert world.key("openai") == b"old"
+    world.reloader.stopService()
+
+
+def test_what_cannot_be_read_leaves_them_as_they_were_and_is_said():
+    callers = Callers()
+    world = World(callers=callers)
+    world.now = ConfigError("--revoked-labels-file: /etc/revoked cannot be read.")
+    world.reloader.reload("SIGHUP")
+    assert callers.put == []
+    assert "/etc/revoked" in world.health["openai"].refused_reload
+    world.reloader.stopService()
+
+
+def test_tokens_that_are_wanted_no_more_are_wanted_until_a_restart():
+    callers = Callers()
+    world = World(callers=callers)
+    world.now = with_callers(None)
+    world.reloader.reload("SIGHUP")
+    assert callers.put == []
+    world.reloader.stopService()
+
+
+def test_files_on_callers_are_looked_at_too():
+    made = with_callers(CallersInForce((Secret(b"k"),)), "/etc/token.key", "/etc/revoked")
+    assert key_files(made) == ["/etc/token.key", "/etc/revoked"]

@@ -13,28 +13,35 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "awfproxy"
 
 ORDER = (
-    "errors", "agents", "wire", "providers", "credentials", "settings", "squid", "hardening", "net",
-    "upstream", "observe", "proxy", "service", "doctor", "demo", "daemon", "tap", "cli",
+    "errors", "agents", "wire", "providers", "credentials", "callers", "settings", "squid", "hardening",
+    "net", "upstream", "observe", "proxy", "service", "doctor", "demo", "daemon", "tap", "cli",
 )  # fmt: skip
 """A module imports only from its own room and from rooms before it."""
 
 SETTINGS_ROOM = frozenset(
-    {"profile", "readings", "syntax", "options", "commandline", "given", "provider_settings", "settings"}
-)
+    {
+        "profile", "readings", "syntax", "options", "commandline", "given", "provider_settings",
+        "caller_settings", "settings",
+    }
+)  # fmt: skip
 """Modules at the top that together are the room `settings`."""
 
 IMPURE = frozenset({"awfproxy.credentials.sources", "awfproxy.agents.files"})
 """In a pure room, but reads or writes files for it."""
 
-PURE_ROOMS = ("errors", "agents", "wire", "providers", "credentials", "settings", "squid")
+PURE_ROOMS = ("errors", "agents", "wire", "providers", "credentials", "callers", "settings", "squid")
 ONLY_IMPORTER = {
     "httptools": "awfproxy.wire.parser",
+    "jwt": "awfproxy.callers.token",
     "prometheus_client": "awfproxy.observe.prometheus",
     "tomlkit": "awfproxy.agents.tomlfile",
 }
 ENVIRONMENT_READERS = frozenset(
     {"awfproxy.tap"}
-    | {f"awfproxy.cli.{verb}" for verb in ("main", "demo", "check", "doctor", "env", "squid_conf", "rules")}
+    | {
+        f"awfproxy.cli.{verb}"
+        for verb in ("main", "demo", "check", "doctor", "env", "squid_conf", "rules", "token")
+    }
 )
 
 

@@ -162,6 +162,7 @@ def test_all_types_of_the_file(environ: dict[str, str]) -> None:
         environ,
         """
         listen = ["tcp:1", "unix:/run/a b"]
+        allow-anonymous = true
         head-deadline = 2.5
         drain-deadline = 0
         pool-max = 12
@@ -173,7 +174,7 @@ def test_all_types_of_the_file(environ: dict[str, str]) -> None:
     assert only(made).listen == ("tcp:1", "unix:/run/a b")
     assert (made.deadlines.head, made.deadlines.drain, made.pool.maximum) == (2.5, 0.0, 12)
     assert (made.log_format, made.probe, made.local_pages) == ("json", Probe.REQUIRE, None)
-    assert only(toml(environ, 'listen = "tcp:2"')).listen == ("tcp:2",)
+    assert only(toml(environ, 'listen = "tcp:2"', "--allow-anonymous")).listen == ("tcp:2",)
 
 
 def test_unknown_key_is_refused_with_the_likely_one(environ: dict[str, str]) -> None:
@@ -301,15 +302,17 @@ def test_value_that_could_be_a_misplaced_key_is_not_shown(environ: dict[str, str
 
 
 def test_values_of_usage_options_are_taken(environ: dict[str, str]) -> None:
-    values: dict[str, str | list[str] | None] = {"listen": ["tcp:1", "tcp:2"], "port": None, "ca-file": []}
-    assert only(load(values, environ, lambda _: b"", lambda _: 0)).listen == ("tcp:1", "tcp:2")
+    listen = ["unix:/run/a", "unix:/run/b"]
+    values: dict[str, str | list[str] | None] = {"listen": listen, "port": None, "ca-file": []}
+    assert only(load(values, environ, lambda _: b"", lambda _: 0)).listen == ("unix:/run/a", "unix:/run/b")
 
 
 # --- listening --------------------------------------------------------------------------------------
 
 
 def test_bind_and_port_make_an_endpoint(environ: dict[str, str]) -> None:
-    assert only(settings(environ, "--bind", "0.0.0.0", "--port=0")).listen == ("tcp:0:interface=0.0.0.0",)
+    every = settings(environ, "--bind", "0.0.0.0", "--port=0", "--allow-anonymous")
+    assert only(every).listen == ("tcp:0:interface=0.0.0.0",)
     assert only(settings(environ, "--bind", "::1")).listen == ("tcp6:10000:interface=\\:\\:1",)
 
 
@@ -323,7 +326,8 @@ def test_listen_takes_the_place_of_port_and_bind(environ: dict[str, str]) -> Non
 
 
 def test_several_values_in_a_variable_are_separated_by_spaces(environ: dict[str, str]) -> None:
-    assert only(settings(environ | {"AWFPROXY_LISTEN": "tcp:1  tcp:2"})).listen == ("tcp:1", "tcp:2")
+    two = {"AWFPROXY_LISTEN": "unix:/run/a  unix:/run/b"}
+    assert only(settings(environ | two)).listen == ("unix:/run/a", "unix:/run/b")
 
 
 @pytest.mark.parametrize(
@@ -796,8 +800,8 @@ def test_profile_changes_defaults_and_nothing_that_is_given(environ: dict[str, s
     [
         ((), {}, "", False),
         (("--dumpable",), {}, "", True),
-        (("--dumpable=off",), {"AWFPROXY_DUMPABLE": "on"}, "", False),
-        ((), {"AWFPROXY_DUMPABLE": "on"}, "dumpable = false", True),
+        (("--dumpable=false",), {"AWFPROXY_DUMPABLE": "true"}, "", False),
+        ((), {"AWFPROXY_DUMPABLE": "true"}, "dumpable = false", True),
         ((), {}, "dumpable = true", True),
         ((), {}, "dumpable = false", False),
     ],
@@ -810,6 +814,6 @@ def test_a_switch_is_on_by_its_name_alone(
 
 
 def test_a_switch_takes_no_other_value(environ: dict[str, str]) -> None:
-    assert "Give on or off" in refusal(environ, "--dumpable=yes")
-    assert "neither true nor false. Write dumpable = true" in toml_refusal(environ, 'dumpable = "on"')
-    assert "Give on, or leave it out" in refusal(environ | {"AWFPROXY_DUMPABLE": ""})
+    assert "neither true nor false" in refusal(environ, "--dumpable=yes")
+    assert "not true or false. Write dumpable = true" in toml_refusal(environ, 'dumpable = "on"')
+    assert "Give true or false, or leave it out" in refusal(environ | {"AWFPROXY_DUMPABLE": ""})

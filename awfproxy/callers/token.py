@@ -1,0 +1,88 @@
+"""Caller tokens: a signed JSON Web Token (RFC 7519) in the shape of a provider's key.
+
+HS256 alone (RFC 8725 3.1): the algorithm is pinned here, and what a token's head says of it only has to
+agree. Pure but for PyJWT, which is imported where it is used: it brings OpenSSL and takes 60 ms.
+"""
+
+import re
+from collections.abc import Sequence
+
+from awfproxy.callers.claims import ISSUER, REQUIRED, Claims, read_claims
+from awfproxy.credentials.secret import Secret
+from awfproxy.errors import CallerTokenInvalid
+
+LONGEST = 4096
+"""Octets. As with a key, what is longer is not even looked at."""
+
+_ALGORITHM = "HS256"
+_BEGINNINGS = {"openai": "sk-awfproxy-", "anthropic": "sk-ant-awfproxy-", "copilot": "gho_awfproxy_"}
+"""How each provider's clients want a key to begin; Copilot CLI takes no other for GitHub's."""
+
+_BEGINNING = "awfproxy-"
+# A signature of 256 bits: of the last character two bits mean nothing, and other values for them are refused.
+_FORM = re.compile(
+    rb"((?:sk-(?:ant-)?|gho_)?awfproxy[-_])"
+    rb"([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])"
+)
+
+
+def has_form(token: bytes) -> bool:
+    """Whether it could be one, whoever signed it."""
+    return len(token) <= LONGEST and _FORM.fullmatch(token) is not None
+
+
+def beginning(providers: Sequence[str]) -> str:
+    """Of a token for these providers; one that Copilot's client takes, every other takes too."""
+    name = "copilot" if "copilot" in providers else providers[0]
+    return _BEGINNINGS.get(name, _BEGINNING)
+
+
+def issue(claims: Claims, key: Secret) -> str:
+    """The token; `ValueError` where it would be too long."""
+    import jwt
+
+    signed = jwt.encode(claims.as_mapping(), key.reveal(), algorithm=_ALGORITHM)
+    token = beginning(claims.providers) + signed
+    if len(token) > LONGEST:
+        raise ValueError(f"the token would be longer than {LONGEST} characters. Name fewer paths.")
+    return token
+
+
+def read(token: bytes, keys: Sequence[Secret], provider: str) -> Claims:
+    """What it says, if one of the keys has signed it for that provider; else `CallerTokenInvalid`.
+
+    Its times are not judged: that is for each request, and this may be remembered.
+    """
+    import jwt
+
+    form = _FORM.fullmatch(token) if len(token) <= LONGEST else None
+    if form is None:
+        raise CallerTokenInvalid("not of a token's form")
+    for key in keys:
+        try:
+            said = jwt.decode(
+                form[2],
+                key.reveal(),
+                algorithms=[_ALGORITHM],
+                audience=provider,
+                issuer=ISSUER,
+                options={
+                    "require": list(REQUIRED),
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.PyJWTError as problem:
+            # Only the type: a library's text may quote the token.
+            raise CallerTokenInvalid(type(problem).__name__) from None
+        try:
+            claims = read_claims(said)
+        except ValueError as problem:
+            raise CallerTokenInvalid(str(problem)) from None
+        if form[1].decode("ascii") != beginning(claims.providers):
+            raise CallerTokenInvalid("its beginning has been changed")
+        return claims
+    raise CallerTokenInvalid("no token key here has signed it")
