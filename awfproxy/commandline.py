@@ -66,10 +66,12 @@ def parse(
             raise CommandLineError(
                 f"--{_printable(name)} is not an option.{did_you_mean(name, '--', options)} See --help"
             )
-        if not equals:
+        if not equals and option.switch:
+            value = "true"
+        elif not equals:
             following = next(rest, None)
             if following is None:
-                raise CommandLineError(f"{option.flag} needs a value: {option.flag} {option.metavar}")
+                raise CommandLineError(f"{option.flag} needs a value: {option.usage}")
             value = following
         earlier = values[name]
         if isinstance(earlier, list):
@@ -155,7 +157,7 @@ def _rows(options: Sequence[Option]) -> str:
 
 
 def _lines(option: Option) -> Iterator[str]:
-    head = f"  {option.flag} {option.metavar}"
+    head = f"  {option.usage}"
     text = option.help + (" May be repeated." if option.repeatable else "")
     facts = []
     if default(option):

@@ -1,5 +1,6 @@
 """The daemon from its settings: every part is built here, and wired to the others."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors import AwfError, ConfigError
 from awfproxy.net.deadlines import Sweep
 from awfproxy.net.hub import Hub
-from awfproxy.net.listener import ListeningEndpoint
+from awfproxy.net.listener import ListeningEndpoint, SharingPorts
 from awfproxy.net.ready import OriginEndpoint, origin_endpoint
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.observe.health import Health
@@ -43,7 +44,7 @@ from awfproxy.service.models import Listed, ModelFetch
 from awfproxy.service.places import host_and_port
 from awfproxy.service.probe import KeyProbe
 from awfproxy.service.reload import Reloader, judge_by_validator, on_hangup
-from awfproxy.service.systemd import Notifier, notify
+from awfproxy.service.systemd import Notifier, keep_alive, notify, watchdog_interval
 from awfproxy.service.validator import NothingToCheck, Validator, validator_for
 from awfproxy.settings import Probe, Settings, in_force
 from awfproxy.upstream.pool import Pool
@@ -80,6 +81,7 @@ def make_services(
     exit_status = ExitStatus()
     shared = _Shared(
         reactor=reactor,
+        ports=SharingPorts(reactor) if settings.reuse_port else reactor,
         settings=settings,
         hub=Hub(reactor),
         sweep=Sweep(reactor),
@@ -134,6 +136,8 @@ def make_services(
     )
     if profile.ends_with_0:
         reactor.callWhenRunning(end_with_0, reactor)
+    if (interval := watchdog_interval(environ, os.getpid())) is not None:
+        reactor.callWhenRunning(keep_alive, reactor, notifier, interval)
     services = Daemon()  # type: ignore[no-untyped-call]
     gate.setServiceParent(services)  # type: ignore[no-untyped-call]
     return services
@@ -144,6 +148,9 @@ class _Shared:
     """What all providers of the process have together."""
 
     reactor: Any
+    ports: Any
+    """What opens the listeners' ports: the reactor, or that with --reuse-port."""
+
     settings: Settings
     hub: Hub
     sweep: Sweep
@@ -259,7 +266,7 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         name=provider.name,
         validator=part.validator,
         listeners=tuple(
-            (description, _listener(shared.reactor, shared.hub, description)) for description in one.listen
+            (description, _listener(shared.ports, shared.hub, description)) for description in one.listen
         ),
         site=site,
         health=part.health,

@@ -154,7 +154,8 @@ def _parse(option: Option, texts: list[str], source: str) -> Given:
     values = []
     for text in texts:
         if not text and not option.empty:
-            raise refuse(option.name, source, f"its value is empty. Give {option.metavar}, or leave it out.")
+            what = "true or false" if option.switch else option.metavar
+            raise refuse(option.name, source, f"its value is empty. Give {what}, or leave it out.")
         try:
             values.append(option.parse(text))
         except NotANumber as error:
@@ -268,6 +269,10 @@ def _texts(option: Option, key: str, value: object, source: str) -> list[str]:
     """A TOML value as the texts that the command line would have; its type has to be the option's."""
     if option.repeatable and isinstance(value, list):
         return [text for one in value for text in _texts(option, key, one, source)] or [""]
+    if option.switch:
+        if not isinstance(value, bool):
+            raise refuse(option.name, source, f"its value is not true or false. Write {key} = true")
+        return ["true" if value else "false"]
     if option.numeric:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise refuse(option.name, source, f"its value is not a number. Write {key} = {option.default}")

@@ -35,6 +35,9 @@ class Option:
     numeric: bool = False
     """In TOML a number, not a string."""
 
+    switch: bool = False
+    """On the command line its name alone is true; elsewhere it is true or false, in TOML without quotes."""
+
     repeatable: bool = False
     empty: bool = False
     """Whether the empty text is a value."""
@@ -46,6 +49,11 @@ class Option:
     @property
     def flag(self) -> str:
         return "--" + self.name
+
+    @property
+    def usage(self) -> str:
+        """As the command line has it."""
+        return f"{self.flag} {self.metavar}".rstrip()
 
     @property
     def variable(self) -> str:
@@ -154,6 +162,16 @@ OPTIONS: tuple[Option, ...] = (
         LISTENING,
         "127.0.0.1",
         syntax.address,
+    ),
+    Option(
+        "reuse-port",
+        "",
+        "Other processes of the same user may open the same TCP ports (SO_REUSEPORT): one process for each "
+        "core.",
+        LISTENING,
+        "false",
+        syntax.switch,
+        switch=True,
     ),
     _count(
         "max-connections",

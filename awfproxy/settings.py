@@ -112,6 +112,9 @@ class Settings:
     local_pages: str | None = ""
     """The prefix of /health and the others; None where they are off."""
 
+    reuse_port: bool = False
+    """Other processes may open the same TCP ports."""
+
     log_format: str = "text"
     entries: tuple[Entry, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -161,6 +164,7 @@ def load(
         ),
         max_connections=given["max-connections"].value,
         local_pages=given["local-pages"].value,
+        reuse_port=given["reuse-port"].value,
         log_format=given["log-format"].value,
         entries=(
             *_entries(given, egress),
@@ -337,6 +341,8 @@ def _shown(value: object) -> str:
 def _text(item: object) -> str:
     if isinstance(item, bytes):
         return item.decode("ascii")
+    if isinstance(item, bool):
+        return str(item).lower()
     return f"{item:g}" if isinstance(item, float) else str(item)
 
 

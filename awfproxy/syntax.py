@@ -96,6 +96,12 @@ def seconds(*, zero: bool = False) -> Callable[[str], float]:
     return parse
 
 
+def switch(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{quoted(text)} is neither true nor false. Write one of these")
+    return text == "true"
+
+
 def choice(values: Iterable[str]) -> Callable[[str], str]:
     known = tuple(values)
 

@@ -27,7 +27,7 @@ def row(option: Option) -> str:
     shared = ", ".join(f"`{name}`" for name in variables(option))
     shown = f"`{default(option)}`" if default(option) else ""
     text = option.help + (" May be repeated." if option.repeatable else "")
-    return f"| `{option.flag} {option.metavar}` | {shown} | {shared} | {text} |"
+    return f"| `{option.usage}` | {shown} | {shared} | {text} |"
 
 
 EVERY = (*PROVIDER_SETTINGS, *OPTIONS)
