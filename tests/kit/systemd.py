@@ -1,7 +1,7 @@
 """`Manager`: a real systemd as PID 1 of namespaces of its own, to start the units of deploy/systemd with.
 
-Its root is an overlay on this machine's, so nothing that it writes stays; its network is this machine's, so the
-kit's Squid and origins are where they always are. None of the machine's own units is started.
+Its root is an overlay on this machine's, so nothing that it writes stays; its network is this machine's, so
+the kit's Squid and origins are where they always are. None of the machine's own units is started.
 """
 
 import contextlib
@@ -16,10 +16,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import awfproxy
 from tests.kit import canary
-from tests.kit.daemon import PACKAGES, ROOT
 from tests.kit.reader import poll
 
+ROOT = Path(__file__).resolve().parents[2]
 SYSTEMD = Path("/lib/systemd/systemd")
 UNITS = ROOT / "deploy" / "systemd"
 _SERIAL = itertools.count()
@@ -55,7 +56,8 @@ mkdir "$root/dev/pts"
 mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
 rm -rf "$root"/lib/systemd/system/*.wants "$root"/etc/systemd/system/*.wants
 for each in sysinit basic multi-user network-online nothing; do
-    printf '[Unit]\\nDefaultDependencies=no\\nWants=systemd-journald.service\\n' > "$root/etc/systemd/system/$each.target"
+    printf '[Unit]\\nDefaultDependencies=no\\nWants=systemd-journald.service\\n' \
+        > "$root/etc/systemd/system/$each.target"
 done
 cd "$root"  # user namespaces are not to be had in a chroot
 pivot_root . .
@@ -67,7 +69,7 @@ exec /usr/bin/env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
 
 # Python itself is shown again outside the home folders, which the unit hides.
 _TWISTD = """\
-#!/opt/awfproxy/python/bin/python3
+#!/usr/bin/env -S LD_LIBRARY_PATH=/opt/awfproxy/python/lib /opt/awfproxy/python/bin/python3
 import sys
 sys.path[:0] = ["/opt/awfproxy/tree", "/opt/awfproxy/packages"]
 from twisted.scripts.twistd import run
@@ -88,7 +90,9 @@ def systemd_program() -> str | None:
     """systemd, where this system lets it run."""
     if os.geteuid() != 0 or not SYSTEMD.exists() or cgroups() is None:
         return None
-    done = subprocess.run(["unshare", "-fpm", "--cgroup", "--mount-proc", "true"], capture_output=True, check=False)
+    done = subprocess.run(
+        ["unshare", "-fpm", "--cgroup", "--mount-proc", "true"], capture_output=True, check=False
+    )
     return str(SYSTEMD) if done.returncode == 0 else None
 
 
@@ -108,12 +112,15 @@ class Manager:
         self._cgroup = mounted / f"awfproxy-kit-{os.getpid()}-{next(_SERIAL)}"
         self._cgroup.mkdir()
         canary.session_watch().add_file(self._log)
-        enter = f'echo $$ > {self._cgroup}/cgroup.procs; exec unshare --fork --pid --mount --cgroup --uts --ipc --kill-child sh -c "$@"'
+        enter = (
+            f"echo $$ > {self._cgroup}/cgroup.procs; exec unshare --fork --pid --mount --cgroup --uts --ipc "
+            '--kill-child sh -c "$@"'
+        )
+        tree = Path(awfproxy.__file__).parents[1]
+        places = (self._folder, sys.base_prefix, site.getsitepackages()[0], tree)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [
-                    "sh", "-c", enter, "sh",
-                    _START, "sh", str(self._folder), sys.base_prefix, site.getsitepackages()[0], str(PACKAGES),
+                ["sh", "-c", enter, "sh", _START, "sh", *map(str, places)], str(Path(awfproxy.__file__).parents[1]),
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
@@ -129,6 +136,7 @@ class Manager:
     def __exit__(self, *exc: object) -> None:
         if self._process is not None:
             if self._systemd:
+                canary.session_watch().add("systemd's journal", self.log().encode())
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._systemd, signal.SIGKILL)
             self._process.kill()
@@ -169,8 +177,7 @@ class Manager:
     def install(self, unit: str, changes: str = "") -> None:
         """A unit of deploy/systemd as it is, and a drop-in with `changes`, as `systemctl edit` makes it."""
         self.write(f"etc/systemd/system/{unit}", (UNITS / unit).read_text())
-        if changes:
-            self.write(f"etc/systemd/system/{unit}.d/override.conf", changes)
+        self.write(f"etc/systemd/system/{unit}.d/override.conf", changes)
         self.systemctl("daemon-reload")
 
     def systemctl(self, *words: str, code: int | None = 0) -> str:
@@ -194,9 +201,10 @@ class Manager:
                     return int(status.parent.name)
         raise AssertionError(f"{unit} has no process {inner}: {self.log()}")
 
-    def log(self) -> str:
-        """What systemd and its services said."""
-        said = self._inside("journalctl", "--no-pager", "--quiet", "--output=cat").stdout
+    def log(self, unit: str | None = None) -> str:
+        """What systemd and its services said; or one of them alone."""
+        of = ["--unit", unit] if unit else []
+        said = self._inside("journalctl", "--no-pager", "--quiet", "--output=cat", *of).stdout
         return self._log.read_text(errors="replace") + said
 
 
