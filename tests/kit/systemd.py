@@ -120,10 +120,11 @@ class Manager:
         places = (self._folder, sys.base_prefix, site.getsitepackages()[0], tree)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["sh", "-c", enter, "sh", _START, "sh", *map(str, places)], str(Path(awfproxy.__file__).parents[1]),
-                ],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+                ["sh", "-c", enter, "sh", _START, "sh", *map(str, places)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
         try:
             poll(self._answers, 20, 0.05)
         except BaseException:
