@@ -35,6 +35,7 @@ RUN apt-get -qq update \
     && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install \
         ca-certificates curl python3 > /dev/null \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* \
+    && find /usr -xdev -perm /6000 -type f -exec chmod ug-s {} + \
     && install -d -m 0777 /var/log/api-proxy
 COPY --from=build /opt/awfproxy /opt/awfproxy
 ENV PATH=/opt/awfproxy/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 AWF_VERSION=${AWF_VERSION}
