@@ -2,8 +2,8 @@
 
     pip-audit ... --format json | python3 deploy/audit.py deploy/runtime.lock
 
-pip-audit itself ends with 0 where it could not look a package up. Here one that it skipped, or that is in the lock and
-not in its report, is unaudited, and that is a failure like a known vulnerability is.
+pip-audit itself ends with 0 where it could not look a package up. Here one that it skipped, or that is in the
+lock and not in its report, is unaudited, and that is a failure like a known vulnerability is.
 """
 
 import json

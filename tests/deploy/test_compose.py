@@ -92,8 +92,9 @@ def test_squids_configuration_is_for_awfproxys_address_and_squid_takes_it(tmp_pa
     assert source[1] == target[1] == str(Path(to).parent)
     address = SERVICES["awfproxy"]["networks"]["egress"]["ipv4_address"]
     assert f"--sidecar-src {address}" in words
+    program = "import sys; from awfproxy.cli.main import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", "from awfproxy.cli.main import main; main()", *words.split()[1:]],
+        [sys.executable, "-c", program, *words.split()[1:]],
         env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The image of ./Dockerfile, built here and run as the sidecar's container is: docs/migrating.md has the contract."""
+"""The image of ./Dockerfile, built here and run as the sidecar's container is (docs/migrating.md)."""
 
 import json
 import os
@@ -49,9 +49,10 @@ def test_what_is_installed_is_what_the_lock_names_and_awfproxy(image: Image) -> 
 
 
 def test_no_compiler_no_pip_no_cache_and_nothing_but_the_packages(image: Image) -> None:
-    programs = {each.name for folder in ("usr/bin", "usr/sbin", "opt/awfproxy/bin") for each in
-                (image.rootfs / folder).iterdir()}  # fmt: skip
-    assert not [each for each in programs if re.fullmatch(r"(.*-)?(gcc|cc|c\+\+|g\+\+|ld|as|pip3?|git)(-\d+)?", each)]
+    folders = [image.rootfs / folder for folder in ("usr/bin", "usr/sbin", "opt/awfproxy/bin")]
+    programs = {each.name for folder in folders for each in folder.iterdir()}
+    unwanted = re.compile(r"(.*-)?(gcc|cc|c\+\+|g\+\+|ld|as|pip3?|git)(-\d+)?")
+    assert not [each for each in programs if unwanted.fullmatch(each)]
     assert {"curl", "twistd", "awfproxy", "python3"} <= programs
     for folder in ("var/cache", "var/lib/apt/lists", "root/.cache", "tmp", "wheel", "src", "build"):
         place = image.rootfs / folder
@@ -85,11 +86,10 @@ def test_settings_of_the_image_hold_no_secret_and_no_user_that_is_root(image: Im
     assert "curl" in " ".join(config["Healthcheck"]["Test"])
 
 
-def test_size(image: Image, record_property: pytest.FixtureRequest) -> None:
-    own = sum(
-        each.lstat().st_size for each in (image.rootfs / "opt").rglob("*") if not each.is_symlink()
-    )
-    assert own < 60 * MB
+def test_it_is_small(image: Image) -> None:
+    """Most of it is Debian's: the base, Python, curl."""
+    own = [each for each in (image.rootfs / "opt").rglob("*") if not each.is_symlink()]
+    assert sum(each.lstat().st_size for each in own) < 60 * MB
     assert image.size < 260 * MB
 
 
@@ -114,7 +114,8 @@ def test_profile_by_one_variable_opens_all_ports_and_is_healthy_with_no_key(with
 def test_container_is_within_the_limits_as_a_user_that_it_does_not_know(without_keys: Container) -> None:
     assert without_keys.run("id", "-u").stdout.strip() == str(UID)
     assert str(UID) not in without_keys.run("cat", "/etc/passwd").stdout
-    said = dict(re.findall(r"^(\w+):\s+(.*)$", without_keys.run("cat", "/proc/1/status").stdout, re.MULTILINE))
+    status = without_keys.run("cat", "/proc/1/status").stdout
+    said = dict(re.findall(r"^(\w+):\s+(.*)$", status, re.MULTILINE))
     assert {said[f"Cap{each}"] for each in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
     assert said["NoNewPrivs"] == "1"
     assert int(said["Threads"]) <= 100
@@ -131,7 +132,8 @@ def test_twistd_is_pid_1_and_has_no_children(without_keys: Container) -> None:
 
 def test_list_of_plugins_was_written_when_the_image_was_built(without_keys: Container) -> None:
     code = (
-        "import sys; from twisted.plugin import getPlugins; from twisted.application.service import IServiceMaker\n"
+        "import sys\nfrom twisted.plugin import getPlugins\n"
+        "from twisted.application.service import IServiceMaker\n"
         "assert 'awfproxy' in [each.tapname for each in getPlugins(IServiceMaker)]\n"
         "print([name for name in sys.modules if name.startswith('twisted.plugins.cred')])"
     )
@@ -141,10 +143,9 @@ def test_list_of_plugins_was_written_when_the_image_was_built(without_keys: Cont
 
 def test_modules_are_compiled_beforehand(without_keys: Container) -> None:
     done = without_keys.run("python", "-v", "-c", "import awfproxy.settings")
-    assert "matches" in done.stderr
-    assert not [
-        line for line in done.stderr.splitlines() if line.startswith("# code object from '/opt") and ".pyc" not in line
-    ]
+    loaded = [line for line in done.stderr.splitlines() if line.startswith("# code object from '/opt")]
+    assert len(loaded) > 10
+    assert all(".pyc'" in line for line in loaded)
 
 
 def test_volume_has_its_files_and_term_ends_it_with_0(image: Image) -> None:

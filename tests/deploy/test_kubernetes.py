@@ -78,8 +78,9 @@ def test_keys_are_files_that_awfproxy_alone_gets(name: str) -> None:
 @pytest.mark.parametrize("name", PODS)
 def test_probes_ask_healthz_for_life_and_readyz_for_readiness(name: str) -> None:
     container = awfproxy_of(PODS[name])
-    for probe, page in (("startupProbe", "healthz"), ("livenessProbe", "healthz"), ("readinessProbe", "readyz")):
-        assert f"/{page}" in str(container[probe]), probe
+    pages = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    for probe, page in pages.items():
+        assert page in str(container[probe]), probe
 
 
 @pytest.mark.parametrize("name", PODS)

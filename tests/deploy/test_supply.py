@@ -1,4 +1,4 @@
-"""What awfproxy depends on: few packages, each with its reason, all of them pinned by hash, looked up and listed."""
+"""What awfproxy depends on: few packages, each with its reason, all pinned by hash, looked up and listed."""
 
 import importlib.util
 import json
