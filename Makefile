@@ -7,7 +7,7 @@ SOURCES := $(shell find awfproxy twisted -name '*.py' -o -name py.typed) setup.p
 KEYS := (OPENAI|ANTHROPIC|GEMINI|GOOGLE|COPILOT_PROVIDER)_API_KEY|COPILOT_GITHUB_TOKEN
 KEYS := $(KEYS)|AWFPROXY_([A-Z]+_)?KEY_FILE|AWFPROXY_CONFIG|AWFPROXY_PROFILE
 ARGS ?=
-TESTS ?= tests/unit tests/memory tests/guard tests/e2e tests/hostile tests/faults
+TESTS ?= tests/unit tests/memory tests/guard tests/e2e tests/hostile tests/faults tests/deploy
 PYTEST_ARGS ?=
 SECONDS ?= 60
 
@@ -15,7 +15,7 @@ SECONDS ?= 60
 INSTALLED := $(BIN)/python -P -m pytest -o pythonpath=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-latest check fuzz bench bench-quick soak clean tools
+.PHONY: help run test test-latest check fuzz bench bench-quick soak lock audit sbom clean tools
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,6 +34,7 @@ run: $(VENV)/.installed ## start awfproxy in the foreground; with no key source 
 # own last line, "Error 78", right below the line in which awfproxy names the cause and the fix.
 
 test: $(VENV)/.installed-test tools ## install what the tests need, then run them all
+	@$(if $(filter tests/deploy%,$(TESTS)),(tests/build-image > /dev/null 2>&1 &)) # meanwhile; its tests wait for it
 	@$(INSTALLED) $(PYTEST_ARGS) $(TESTS)
 ifeq ($(origin TESTS),file)
 	@echo 'and once more as plain Python, which it is where it cannot be compiled' >&2
@@ -66,6 +67,22 @@ bench-quick: ## the same in a minute, one round of each case
 
 soak: $(VENV)/.installed-test tools ## a million requests and 100,000 streams that break off, about ten minutes (not part of the tests)
 	@$(BIN)/python -P tests/soak/__main__.py $(ARGS)
+
+# What the image installs, with all that it leads to, each file by its hash; for the oldest Python that is supported.
+LOCK := $(BIN)/pip-compile -q --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
+    --annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
+lock: $(VENV)/.installed-test ## write deploy/*.lock anew, with the newest versions
+	@$(LOCK) -o deploy/runtime.lock setup.cfg
+	@$(LOCK) --build-deps-for=wheel --only-build-deps -o deploy/build.lock pyproject.toml
+
+audit: $(VENV)/.installed-test ## look up known vulnerabilities of what the image has; one not looked up is a failure
+	@$(BIN)/pip-audit -r deploy/runtime.lock --no-deps --disable-pip --require-hashes --progress-spinner off -f json | \
+	    $(PYTHON) deploy/audit.py deploy/runtime.lock
+
+sbom: $(VENV)/.installed-test ## write dist/awfproxy.cdx.json, which lists what the image has (CycloneDX)
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements --validate --output-reproducible --of JSON deploy/runtime.lock -o dist/awfproxy.cdx.json
 
 tools:
 	@tests/install-tools

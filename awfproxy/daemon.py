@@ -1,5 +1,6 @@
 """The daemon from its settings: every part is built here, and wired to the others."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +23,7 @@ from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors import AwfError, ConfigError
 from awfproxy.net.deadlines import Sweep
 from awfproxy.net.hub import Hub
-from awfproxy.net.listener import ListeningEndpoint
+from awfproxy.net.listener import ListeningEndpoint, SharingPorts
 from awfproxy.net.peercred import PeerCheck
 from awfproxy.net.ready import OriginEndpoint, origin_endpoint
 from awfproxy.observe.accesslog import AccessLog
@@ -50,7 +51,7 @@ from awfproxy.service.places import host_and_port, is_local, shown
 from awfproxy.service.probe import KeyProbe
 from awfproxy.service.reload import Reloader, judge_by_validator, on_hangup
 from awfproxy.service.secondsignal import end_at_second_signal
-from awfproxy.service.systemd import Notifier, notify
+from awfproxy.service.systemd import Notifier, keep_alive, notify, watchdog_interval
 from awfproxy.service.validator import NothingToCheck, Validator, validator_for
 from awfproxy.settings import Probe, Settings, in_force
 from awfproxy.upstream.pool import Pool
@@ -92,6 +93,7 @@ def make_services(
         callers = CallerStore(settings.callers.in_force, time.time)
     shared = _Shared(
         reactor=reactor,
+        ports=SharingPorts(reactor) if settings.reuse_port else reactor,
         settings=settings,
         hub=Hub(reactor),
         sweep=Sweep(reactor),
@@ -152,6 +154,8 @@ def make_services(
     reactor.callWhenRunning(
         end_at_second_signal, reactor, exit_status, cut=gate.cut, with_0=profile.ends_with_0
     )
+    if (interval := watchdog_interval(environ, os.getpid())) is not None:
+        reactor.callWhenRunning(keep_alive, reactor, notifier, interval)
     services = Daemon()  # type: ignore[no-untyped-call]
     for service in first:
         service.setServiceParent(services)
@@ -164,6 +168,9 @@ class _Shared:
     """What all providers of the process have together."""
 
     reactor: Any
+    ports: Any
+    """What opens the listeners' ports: the reactor, or that with --reuse-port."""
+
     settings: Settings
     hub: Hub
     sweep: Sweep
@@ -326,14 +333,13 @@ def _refuses_place(settings: Settings, front: Front, description: str, address: 
 
 
 def _listener(shared: _Shared, description: str) -> IStreamServerEndpoint:
-    reactor = shared.reactor
     kind = description.partition(":")[0]
     if kind == "unix" and ":mode=" not in description:
         description += ":mode=660"  # Twisted's own default lets every user in
     if kind in ("tcp", "tcp6", "unix") and ":backlog=" not in description:
         description += f":backlog={_BACKLOG}"
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        endpoint: IStreamServerEndpoint = serverFromString(shared.ports, description)
     except (ValueError, TypeError, KeyError, LookupError, OSError):
         why = "is not an endpoint that Twisted can open here. Examples: tcp:10000:interface=127.0.0.1, "
         if kind == "systemd":

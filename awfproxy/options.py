@@ -166,6 +166,16 @@ OPTIONS: tuple[Option, ...] = (
         "127.0.0.1",
         syntax.address,
     ),
+    Option(
+        "reuse-port",
+        "",
+        "Other processes of the same user may open the same TCP ports (SO_REUSEPORT): one process for each "
+        "core.",
+        LISTENING,
+        "false",
+        syntax.switch,
+        switch=True,
+    ),
     _count(
         "max-connections",
         "2048",

@@ -120,6 +120,9 @@ class Settings:
     """Of web pages that may call, as in `Origin`; or `SCHEME://*` for all of a scheme."""
 
     callers: CallerSettings = attrs.field(factory=CallerSettings)
+    reuse_port: bool = False
+    """Other processes may open the same TCP ports."""
+
     log_format: str = "text"
     config_file: str | None = None
     confine: bool = True
@@ -180,6 +183,7 @@ def load(
         leak_guard=given["leak-guard"].value == "on",
         allowed_origins=frozenset(given["allow-origin"].value),
         callers=callers,
+        reuse_port=given["reuse-port"].value,
         log_format=given["log-format"].value,
         config_file=given["config"].value,
         confine=given["confine"].value == "on",

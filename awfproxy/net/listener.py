@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
     IReadDescriptor,
     IStreamServerEndpoint,
 )
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -73,6 +74,34 @@ class ListeningEndpoint:
             return listener
 
         return self._endpoint.listen(protocolFactory).addCallback(adopt)
+
+
+class SharingPorts:
+    """A reactor, but its TCP ports are opened with SO_REUSEPORT.
+
+    Every process that opens one so, and that has the same effective user, gets a part of its connections
+    (socket(7)); another user's cannot join, and one that opens the port without it cannot either.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def listenTCP(
+        self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
+    ) -> IListeningPort:
+        shared = _SharedPort(port, factory, backlog, interface, self._reactor)
+        shared.startListening()
+        return shared
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+class _SharedPort(Port):
+    def createInternetSocket(self) -> socket.socket:
+        made: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return made
 
 
 @implementer(IListeningPort, IReadDescriptor)

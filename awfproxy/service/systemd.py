@@ -1,14 +1,17 @@
-"""sd_notify(3): readiness and status for systemd, as datagrams to `$NOTIFY_SOCKET`.
+"""sd_notify(3): readiness, status and signs of life for systemd, as datagrams to `$NOTIFY_SOCKET`.
 
 Without that variable, and on any failure, nothing happens: the service manager's convenience never
 stops the proxy. The environment is passed in.
 """
 
+import re
 import socket
 import time
 from collections.abc import Mapping
 
 import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 
 
 @attrs.frozen
@@ -28,6 +31,10 @@ class Notifier:
     def reloading(self) -> None:
         """A reload has begun; `ready` ends it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def alive(self) -> None:
+        """The reactor runs; to be said again before WatchdogSec= is over."""
+        self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
         """The drain has begun."""
@@ -51,3 +58,25 @@ def notify(environ: Mapping[str, str]) -> Notifier:
         return Notifier()
     address = name.encode("utf-8", "surrogateescape")
     return Notifier(b"\0" + address[1:] if name.startswith("@") else address)
+
+
+def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
+    """Seconds between two signs of life: half of what systemd allows (sd_watchdog_enabled(3)).
+
+    None where it does not ask for them, or asks another process.
+    """
+    allowed = environ.get("WATCHDOG_USEC", "")
+    if environ.get("WATCHDOG_PID", str(pid)) != str(pid) or not re.fullmatch(r"[0-9]{1,18}", allowed):
+        return None
+    return int(allowed) / 2_000_000 or None
+
+
+def keep_alive(clock: IReactorTime, notifier: Notifier, interval: float) -> LoopingCall:
+    """Give signs of life for as long as the reactor runs; a drain is life too, so nothing else ends it.
+
+    They come from the reactor itself: one that hangs gives none, and is ended and started again.
+    """
+    looping = LoopingCall(notifier.alive)
+    looping.clock = clock
+    looping.start(interval)
+    return looping

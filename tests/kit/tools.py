@@ -11,12 +11,18 @@ import pytest
 from tests.kit.clients.installed import PACKAGES, agent_binary, sdk_python
 from tests.kit.sandbox import namespaces
 from tests.kit.squid import squid_binary
+from tests.kit.systemd import systemd_program
+
+_PROGRAMS = (
+    "buildah", "curl", "faketime", "mmdebstrap", "runc", "strace", "systemd-analyze", "systemd-socket-activate",
+    "valgrind",
+)  # fmt: skip
 
 _FINDERS = {
     "squid": squid_binary,
     **{
         name: functools.partial(shutil.which, name)
-        for name in ("curl", "strace", "valgrind", "faketime", "systemd-socket-activate")
+        for name in _PROGRAMS
     },
     "sdks": sdk_python,
     **{name: functools.partial(agent_binary, name) for name in PACKAGES},
@@ -34,6 +40,12 @@ def need_sandbox(*tools: str) -> None:
     need(*tools)
     if namespaces() is None:
         do_without("a network namespace (`unshare -n`) is not permitted: be root or allow user namespaces")
+
+
+def need_systemd() -> None:
+    """For a test that starts a `Manager`."""
+    if systemd_program() is None:
+        do_without("systemd cannot be started in namespaces here: be root, with systemd installed")
 
 
 def need_strace() -> None:

@@ -132,6 +132,21 @@ def test_every_option_but_config_is_a_key_of_the_file(environ: dict[str, str]) -
             assert "Remove it" in text
 
 
+def test_switch_is_true_by_its_name_alone_and_by_true_in_the_environment_and_the_file(
+    environ: dict[str, str],
+) -> None:
+    assert not settings(environ).reuse_port
+    assert settings(environ, "--reuse-port").reuse_port
+    assert settings(environ, "--reuse-port", "--port", "7").reuse_port
+    assert settings(environ | {"AWFPROXY_REUSE_PORT": "true"}).reuse_port
+    assert toml(environ, "reuse-port = true").reuse_port
+    assert not settings(environ | {"AWFPROXY_REUSE_PORT": "true"}, "--reuse-port=false").reuse_port
+    assert entry(settings(environ, "--reuse-port"), "reuse-port").shown == "true"
+    assert "neither true nor false" in refusal(environ | {"AWFPROXY_REUSE_PORT": "yes"})
+    assert "Give true or false" in refusal(environ, "--reuse-port=")
+    assert "Write reuse-port = true" in toml_refusal(environ, 'reuse-port = "true"')
+
+
 def test_config_file_from_the_environment(environ: dict[str, str]) -> None:
     made = settings(
         environ | {"AWFPROXY_CONFIG": "/etc/b.toml"}, files={"/etc/b.toml": "max-connections = 7"}

@@ -301,5 +301,5 @@ def test_console_script_has_the_verb_and_its_help(capsys: pytest.CaptureFixture[
     assert console(["squid-conf", "--help"]) == 0
     out = capsys.readouterr().out
     for option in verb.OWN:
-        assert f"  {option.flag} {option.metavar}" in out
+        assert f"  {option.usage}" in out
     assert "--target HOST[:PORT]" in out

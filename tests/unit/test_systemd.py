@@ -3,8 +3,9 @@
 import socket
 
 import pytest
+from twisted.internet.task import Clock
 
-from awfproxy.service.systemd import Notifier, notify
+from awfproxy.service.systemd import Notifier, keep_alive, notify, watchdog_interval
 
 
 @pytest.fixture
@@ -60,3 +61,33 @@ def test_manager_that_does_not_read_delays_nothing(manager):
     notifier = notify({"NOTIFY_SOCKET": manager.getsockname()})
     for _ in range(2000):
         notifier.ready()
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({"WATCHDOG_USEC": "30000000"}, 15.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7"}, 15.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "8"}, None),
+        ({}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "-1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "9" * 30}, None),
+    ],
+)
+def test_signs_of_life_come_at_half_the_interval_where_they_are_asked_of_this_process(environ, seconds):
+    assert watchdog_interval(environ, 7) == seconds
+
+
+def test_signs_of_life_follow_the_reactor_from_its_start(manager):
+    clock = Clock()
+    keep_alive(clock, notify({"NOTIFY_SOCKET": manager.getsockname()}), 15.0)
+    assert manager.recv(1000) == b"WATCHDOG=1"
+    with pytest.raises(BlockingIOError):
+        manager.recv(1000)
+    clock.advance(14.9)
+    with pytest.raises(BlockingIOError):
+        manager.recv(1000)
+    clock.advance(0.2)
+    assert manager.recv(1000) == b"WATCHDOG=1"
