@@ -30,6 +30,7 @@ SHORTEST: Final = 8
 """Octets of a key below which it is not guarded: so short a text stands in innocent answers."""
 _TELLING: Final = 8
 """Octets of a key's beginning that are enough to hold back what ends in them."""
+_SPACE: Final = 0x20
 _ALPHABET: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~+/="
 """What bearer tokens are made of (RFC 6750 2.1)."""
 
@@ -40,7 +41,7 @@ class LeakGuard:
     __slots__ = ("_beginning", "_key", "_tail", "held", "masked")
 
     def __init__(self, key: bytes) -> None:
-        """`key` has at least `SHORTEST` octets."""
+        """`key` has at least `SHORTEST` octets, all of them visible ASCII (awfproxy.credentials.shape)."""
         self._key = key
         self._beginning = key[:_TELLING]
         self._tail = b""
@@ -56,7 +57,7 @@ class LeakGuard:
         # The common case: one search (by `find`, since `in` tries a number first and costs twice as much) and
         # a last byte that is in no key; or one that is not in the beginning, with the beginning nowhere near.
         if not self._tail and data.find(key) < 0:
-            if last not in _ALPHABET and last not in key:
+            if last <= _SPACE or (last not in _ALPHABET and last not in key):
                 return data
             beginning = self._beginning
             if last not in beginning and data.find(beginning, -len(key)) < 0:

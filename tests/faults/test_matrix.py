@@ -52,7 +52,7 @@ async def test_a_fault_is_told_counted_and_leaves_nothing(
         await place.settled()
     finally:
         await place.close()
-    note = f"{cell.client}; log: {cell.log or 'no line'}"
+    note = f"{cell.client}; log: {cell.log or 'no line'}" + (f" ({cell.how})" if cell.how else "")
     outcome("Faults on the way", f"{cell.hop}: {cell.fault}", note)
 
 

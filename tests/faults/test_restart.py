@@ -6,7 +6,6 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 
 import pytest
 
@@ -149,14 +148,14 @@ def test_a_restart_refuses_resets_and_loses_nothing(
     try:
         with Load(listener.getsockname()[1]) as load:
             load.more(200)
-            for _ in range(3):
+            for _ in range(2):
                 daemon.running.terminate()
                 assert daemon.exit_code() == 143
                 assert "outcome=client_left " not in daemon.output()
                 daemon = start()
                 load.more(200)
         assert set(load.seen) == {"200"}, load.seen
-        assert load.count > 800
+        assert load.count > 600
     finally:
         daemon.close()
     note = "each request answered 200; no connection refused or reset"
@@ -164,26 +163,16 @@ def test_a_restart_refuses_resets_and_loses_nothing(
 
 
 def test_a_restart_with_a_port_of_its_own_does_refuse(
-    authority: Authority, own_origin: Origin, squid: Squid, canary: str, runner: str
+    authority: Authority, own_origin: Origin, squid: Squid, canary: str
 ) -> None:
     """That the load would see it, and why the unit comes with a socket."""
     arguments = options(authority, own_origin, squid)
-    daemon = Daemon(*arguments, env={"OPENAI_API_KEY": canary}, runner=runner)
+    daemon = Daemon(*arguments, env={"OPENAI_API_KEY": canary})
     with daemon, Load(daemon.ready("/readyz").port) as load:
         load.more(50)
         daemon.terminate()
         load.more(50)
         assert any("ConnectionRefusedError" in what for what in load.seen)
-
-
-def test_clients_that_come_while_nothing_runs_are_answered_by_the_next_process(
-    start: Start, listener: socket.socket
-) -> None:
-    with Client(listener.getsockname()[1]) as early:
-        early.send_head("GET", "/v1/kit/length")
-        with closing(start()) as daemon:
-            assert early.answer().body == b"12345"
-            assert daemon.running.poll() is None
 
 
 def test_systemds_own_activator_starts_it_at_the_first_connection(

@@ -56,13 +56,13 @@ def test_each_connection_ends_in_its_own_way(
         own_origin.wait_for(b"/v1/kit/upload?gate=answer")
         streaming.send_head("GET", "/v1/kit/drip?events=1&gate=answer")
         pieces = streaming.pieces(streaming.final_head())
-        with Client(daemon.port) as fresh:
+        with Client(daemon.port) as in_use:
+            assert in_use.request("GET", "/readyz").status == 200
             daemon.running.terminate()
             daemon.wait_for_output("Stopping")
-            fresh.send_head("GET", "/readyz")
-            not_ready = fresh.answer()
+            not_ready = in_use.request("GET", "/readyz")
             assert (not_ready.status, not_ready.value(b"connection")) == (503, b"close")
-            assert fresh.closed()
+            assert in_use.closed()
         assert not daemon.listening()
         assert idle.closed(3)
         assert daemon.running.poll() is None

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from awfproxy.observe.leakguard import LeakGuard
@@ -122,6 +122,7 @@ def places(key: bytes, text: bytes) -> list[int]:
     return [at for at in range(len(text)) if text[at : at + len(key)] == key]
 
 
+@settings(deadline=None)
 @given(streams())
 @example((b"aaaaaaab", [b"aaaaaaaa", b"aaaaaaab"]))
 @example((b"abababab" * 2, [b"abababab" * 3, b"ab"]))
@@ -145,6 +146,7 @@ def test_no_key_passes_but_seven_bytes_of_one_that_a_border_parts_there(
         assert octet == text[at] or (octet == ord("*") and at in of_keys)
 
 
+@settings(deadline=None)
 @given(streams())
 def test_held_is_only_what_begins_as_the_key_does_and_less_than_all_of_it(
     stream: tuple[bytes, list[bytes]],
@@ -163,6 +165,7 @@ def test_held_is_only_what_begins_as_the_key_does_and_less_than_all_of_it(
     assert guard.held == 0
 
 
+@settings(deadline=None)
 @given(streams())
 def test_where_not_even_eight_bytes_of_the_key_are_all_leaves_as_it_arrives(
     stream: tuple[bytes, list[bytes]],
@@ -173,6 +176,7 @@ def test_where_not_even_eight_bytes_of_the_key_are_all_leaves_as_it_arrives(
         assert fed(key, *pieces) == [*pieces, b""]
 
 
+@settings(deadline=None)
 @given(streams(), st.randoms(use_true_random=False))
 def test_what_is_held_tells_nothing_of_the_key_behind_its_first_eight_bytes(
     stream: tuple[bytes, list[bytes]], random: object
