@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
+import attrs
 import pytest
 
 from tests.kit.tools import need
@@ -41,7 +42,7 @@ def test_growth_is_seen_whatever_noise_is_on_it(name: str) -> None:
         watch.samples.append(Sample(progress, **values))
     assert watch.grown(bounds) == []
     watch.samples = [
-        Sample(**{**vars_of(each), name: getattr(each, name) + round(1400 * each.progress)})
+        attrs.evolve(each, **{name: getattr(each, name) + round(1400 * each.progress)})
         for each in watch.samples
     ]
     (only,) = watch.grown(bounds)
@@ -54,6 +55,3 @@ def test_what_grows_only_until_things_have_settled_is_no_growth() -> None:
         watch.samples.append(Sample(number / 20, min(number, 4) * 10_000, 5, 5, 5))
     assert watch.grown(Bounds(memory=1.0)) == []
 
-
-def vars_of(sample: Sample) -> dict[str, float]:
-    return {name: getattr(sample, name) for name in ("progress", "memory", "descriptors", "objects", "timers")}
