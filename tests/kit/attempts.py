@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ def on_files(facts: dict[str, Any]) -> Attempts:
         "overwrite the key": lambda: key.open("r+b").close(),
         "make a file beside the key": lambda: key.with_name("new").touch(),
         "remove a file elsewhere": outside.with_name("spare").unlink,
-        "make a file in the folder of temporary ones": lambda: Path("/tmp/awfproxy-new").touch(),
+        "make a file in the folder of temporary ones": temporary,
         "make a folder beside the log": lambda: Path(facts["log"]).with_name("folder").mkdir(),
     }
 
@@ -136,6 +137,12 @@ def in_thread(work: Callable[[], object]) -> None:
     thread.join()
     if problems:
         raise problems[0]
+
+
+def temporary() -> None:
+    descriptor, name = tempfile.mkstemp(prefix="awfproxy-", dir="/tmp")
+    os.close(descriptor)
+    os.unlink(name)
 
 
 def fork() -> None:
