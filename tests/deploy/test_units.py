@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -167,6 +168,19 @@ def test_started_service_serves_and_is_confined_as_its_unit_says(machine: Machin
     assert file.stat().st_mode & 0o377 == 0
     assert sorted(each.name for each in file.parent.iterdir()) == ["openai_api_key"]
     assert canary not in (process / "environ").read_text()
+
+
+def test_addresses_that_the_unit_does_not_allow_are_not_reached_and_do_not_reach_it(machine: Machine) -> None:
+    """Without its one exception the denial is for loopback too, which is all that a test may send to."""
+    machine.configure(machine.text + 'probe = "off"\n')
+    machine.systemd.install(SERVICE, "[Service]\nIPAddressAllow=\n")
+    machine.start()
+    with pytest.raises(TimeoutError), socket.create_connection(("127.0.0.1", machine.port), 2):
+        pass
+    machine.systemd.systemctl("stop", SERVICE)
+    machine.systemd.install(SERVICE)
+    machine.start()
+    assert machine.works()
 
 
 def test_reload_ends_when_the_new_rules_are_in_force_and_the_process_stays(machine: Machine) -> None:

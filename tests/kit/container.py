@@ -1,7 +1,7 @@
 """`Container`: the image of ./Dockerfile under runc, within the limits of docs/migrating.md's contract.
 
 512 MB, no swap, 100 processes and threads, no capability, no new privileges, a read-only root, a user whom
-the image does not know. It is in this machine's network, or with `alone` in one of its own without any way out.
+the image does not know. Its network is this machine's, or with `alone` one of its own without any way out.
 """
 
 import contextlib
