@@ -4,6 +4,7 @@ HS256 alone (RFC 8725 3.1): the algorithm is pinned here, and what a token's hea
 agree. Pure but for PyJWT, which is imported where it is used: it brings OpenSSL and takes 60 ms.
 """
 
+import importlib
 import re
 from collections.abc import Sequence
 
@@ -24,6 +25,11 @@ _FORM = re.compile(
     rb"((?:sk-(?:ant-)?|gho_)?awfproxy[-_])"
     rb"([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])"
 )
+
+
+def prepare() -> None:
+    """Imports what `read` takes: no request waits for that, and no file need be opened later."""
+    importlib.import_module("jwt")
 
 
 def has_form(token: bytes) -> bool:

@@ -12,6 +12,7 @@ from awfproxy.doctor.step import Outcome, failed, ok
 from awfproxy.errors import (
     AmbiguousTarget,
     AwfError,
+    CallerRefused,
     ConfigError,
     CredentialMissing,
     PathDenied,
@@ -139,7 +140,7 @@ def _own_error(code: str, provider: Provider, origin: Origin) -> Outcome:
     if kind is None:
         return failed("awfproxy refuses the request.", "See its log.", ExitCode.UNAVAILABLE)
     outcome = _attempt(kind(), provider, origin)
-    if issubclass(kind, PathDenied | AmbiguousTarget | CredentialMissing):
+    if issubclass(kind, PathDenied | AmbiguousTarget | CallerRefused | CredentialMissing):
         return failed(outcome.said, outcome.fix, ExitCode.CONFIG)
     return outcome
 

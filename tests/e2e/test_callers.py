@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.e2e.conftest import options
 from tests.e2e.test_startup import _AS_SYSTEMD
 from tests.kit.certificates import Authority
 from tests.kit.client import Client
-from tests.kit.daemon import BIN, Daemon, never_listens_until_end
+from tests.kit.daemon import BIN, Daemon, environment, never_listens_until_end
 from tests.kit.origin import Origin
 from tests.kit.reader import Closed, poll
 from tests.kit.squid import Squid, free_port
@@ -24,6 +25,7 @@ from tests.kit.tokens import key_file, token
 AREA = "Who may call"
 Outcome = Callable[[str, str, str], None]
 Start = Callable[..., Daemon]
+_DOCTOR = "import sys; from awfproxy.cli.main import main; sys.exit(main())"
 
 
 @pytest.fixture
@@ -159,6 +161,31 @@ def test_changed_token_key_is_in_force_without_a_restart(
         file.write_text("another-key-only-for-tests-0123456789-0123456789\n")
         poll(lambda: daemon.ask("GET", "/v1/kit/length", fields=shown).status == 403, 10, 0.05)
     outcome(AREA, "token of a key that was changed", "403 caller_token_invalid; nothing sent")
+
+
+def test_doctor_makes_itself_a_token_where_awfproxy_runs_and_shows_that_of_the_agent_elsewhere(
+    authority: Authority, own_origin: Origin, squid: Squid, canary: str, tmp_path: Path
+) -> None:
+    env = {"OPENAI_API_KEY": canary, "AWFPROXY_TOKEN_KEY_FILE": str(key_file(tmp_path))}
+    with Daemon(*options(authority, own_origin, squid), env=env) as daemon:
+        daemon.ready("/readyz")
+        words = [*options(authority, own_origin, squid), "--port", str(daemon.port)]
+        there = ["openai", "--host", "127.0.0.1", "--port", str(daemon.port)]
+        shown = token("openai", label="agent-7")
+        for line, more, code in (
+            (words, env, 0),
+            (there, {"AWFPROXY_TOKEN": shown}, 0),
+            (there, {}, 78),
+        ):
+            done = subprocess.run(
+                [str(BIN / "python"), "-c", _DOCTOR, "doctor", *line],
+                env=environment(more), capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert done.returncode == code, done.stdout + done.stderr
+            assert shown not in done.stdout + done.stderr
+        assert "caller_token_missing" in done.stdout or "A caller token is wanted" in done.stdout
+        daemon.wait_for_output("caller=doctor")
+        daemon.wait_for_output("caller=agent-7")
 
 
 # --- users ------------------------------------------------------------------------------------------

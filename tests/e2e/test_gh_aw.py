@@ -96,7 +96,7 @@ def test_with_no_key_at_all_five_ports_answer_and_health_is_200() -> None:
             status, content = made.health(name)
             assert (status, content["status"]) == (503, "not_configured")
         warnings = [line for line in made.events() if line["event"] == "configuration_warning"]
-        assert [str(warning["message"])[:6] for warning in warnings] == ["DIRECT", "NOT HO"]
+        assert [str(warning["message"])[:6] for warning in warnings] == ["DIRECT", "NOT HO", "ANONYM"]
         assert daemon.terminate() == 0
 
 

@@ -505,6 +505,7 @@ def test_address_that_is_not_ours_is_71(
         *options(authority, own_origin, squid),
         "--bind",
         "192.0.2.1",
+        "--allow-anonymous",
         env={"OPENAI_API_KEY": canary},
         runner=runner,
     )

@@ -267,6 +267,8 @@ PLACES = [
     ("Authorization: token", ACCESS, head((b"Authorization", b"token " + TOKEN))),
     ("Authorization alone", ACCESS, head((b"Authorization", TOKEN))),
     ("x-api-key", ANTHROPIC.access(Asked()), head((b"X-Api-Key", TOKEN))),
+    ("x-api-key of another provider's", ACCESS, head((b"X-Api-Key", TOKEN))),
+    ("x-goog-api-key of another provider's", ACCESS, head((b"x-goog-api-key", TOKEN))),
     ("api-key", ACCESS, head((b"api-key", TOKEN))),
     ("x-goog-api-key", GOOGLE, head((b"x-goog-api-key", TOKEN))),
     ("an auth-field", OWN_FIELD, head((b"x-own-key", TOKEN))),
