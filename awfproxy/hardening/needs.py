@@ -100,6 +100,7 @@ def _files(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     """Those that a reload reads again."""
     for one in settings.providers:
         yield from one.key_files
+    yield from settings.callers.files
     yield from settings.extra_ca_files
     if settings.roots_file is not None:
         yield settings.roots_file

@@ -1,4 +1,4 @@
-"""A real Squid that dies, denies, runs out of descriptors or stops: what clients, log, metrics and /readyz say."""
+"""A real Squid that dies, denies, runs out of descriptors or stops: what clients, log and /readyz say."""
 
 import os
 import signal

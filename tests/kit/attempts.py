@@ -96,7 +96,7 @@ def of_its_own(facts: dict[str, Any], daemon: Any) -> Attempts:
         "resolve a name": lambda: in_thread(lambda: socket.getaddrinfo("localhost", 80)),
         "read what resolves names": Path("/etc/hosts").read_bytes,
         "import what is not imported yet": lambda: __import__("xml.dom.minidom"),
-        "rotate its log": lambda: daemon.log_observer._outFile.rotate(),
+        "rotate its log": lambda: daemon.log_observer._outFile._stream.rotate(),
         "write into the new log": lambda: daemon.log_observer._outFile.write("x\n"),
         "remove its pid file": lambda: os.unlink(facts["pid"]),
         "make and remove its unix socket": lambda: (unix(sock), os.unlink(sock)),

@@ -14,16 +14,13 @@ from tests.kit.squid import squid_binary
 from tests.kit.systemd import systemd_program
 
 _PROGRAMS = (
-    "buildah", "curl", "faketime", "mmdebstrap", "runc", "strace", "systemd-analyze", "systemd-socket-activate",
-    "valgrind",
+    "buildah", "curl", "faketime", "mmdebstrap", "runc", "strace", "systemd-analyze",
+    "systemd-socket-activate", "valgrind",
 )  # fmt: skip
 
 _FINDERS = {
     "squid": squid_binary,
-    **{
-        name: functools.partial(shutil.which, name)
-        for name in _PROGRAMS
-    },
+    **{name: functools.partial(shutil.which, name) for name in _PROGRAMS},
     "sdks": sdk_python,
     **{name: functools.partial(agent_binary, name) for name in PACKAGES},
 }
