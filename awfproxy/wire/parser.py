@@ -124,7 +124,7 @@ class _HeadReader:
             self._end()
             self._raw = bytearray()
             return head, bytes(raw[to:])
-        self._judge(piece, raw)
+        self._judge(piece, raw[self._start :] if self._start else raw)
         if self._sink is not None and self._sink.complete:
             raise MalformedMessage("the head does not end with an empty line")
         return None
@@ -230,7 +230,7 @@ class RequestHeadReader(_HeadReader):
 
     def _refusal(self, error: httptools.HttpParserError, head: bytes | bytearray) -> ClientError:
         if isinstance(error, httptools.HttpParserInvalidMethodError):
-            line = bytes(head).partition(b"\r\n")[0]
+            line = bytes(head).partition(b"\r\n")[0].removesuffix(b"\r")
             if _METHOD.fullmatch(line):
                 return MethodUnknown()
         return super()._refusal(error, head)

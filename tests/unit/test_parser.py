@@ -363,6 +363,28 @@ def test_each_head_has_its_own_reader_so_an_interim_one_changes_nothing() -> Non
     assert (second[0].status, second[0].fields) == (200, ((b"x", b"X", b"1"),))
 
 
+@pytest.mark.parametrize(
+    ("start", "error"),
+    [
+        (b"QUIT\r\n", MethodUnknown),
+        (b"GET /" + b"a" * 100 + b" HTTP/1.1\r\n", TargetTooLong),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", VersionNotSupported),
+    ],
+)
+@pytest.mark.parametrize("empty", [b"", b"\r\n", b"\r\n\r\n\r\n"])
+def test_error_is_the_same_behind_empty_lines_and_however_it_is_cut(
+    empty: bytes, start: bytes, error: type[AwfError]
+) -> None:
+    def read(pieces: list[bytes]) -> None:
+        reader = RequestHeadReader(Limits(target=50))
+        for piece in pieces:
+            reader.feed(piece)
+
+    for pieces in pieces_of(empty + start):
+        with pytest.raises(error):
+            read(pieces)
+
+
 def test_lines_are_remembered_only_where_they_hold_no_credential_and_only_so_many() -> None:
     known = parser._known_fields
     for number in range(2000):
