@@ -7,7 +7,7 @@ SOURCES := $(shell find awfproxy twisted -name '*.py' -o -name py.typed) setup.p
 KEYS := (OPENAI|ANTHROPIC|GEMINI|GOOGLE|COPILOT_PROVIDER)_API_KEY|COPILOT_GITHUB_TOKEN
 KEYS := $(KEYS)|AWFPROXY_([A-Z]+_)?KEY_FILE|AWFPROXY_CONFIG|AWFPROXY_PROFILE
 ARGS ?=
-TESTS ?= tests/unit tests/memory tests/guard tests/e2e
+TESTS ?= tests/unit tests/memory tests/guard tests/e2e tests/hostile
 PYTEST_ARGS ?=
 
 # The tests of the installed awfproxy, whose data path is compiled; `pytest` alone tests the tree's, plain Python.

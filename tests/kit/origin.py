@@ -58,6 +58,9 @@ class Seen:
 class Origin:
     """Listens on a loopback port, one of those that the kit's Squid allows, from `start` to `close`."""
 
+    reader: Callable[[socket.socket], Reader] = Reader
+    """Makes what each connection is read by."""
+
     def __init__(
         self,
         leaf: Leaf,
@@ -174,7 +177,7 @@ class Origin:
             number = self.connections
             self._open.add(sock)
         try:
-            reader = Reader(sock)
+            reader = self.reader(sock)
             sock.settimeout(self.idle_timeout)
             while not self._closing:
                 if not self._exchange(self, number, sock, reader).run():

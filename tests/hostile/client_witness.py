@@ -1,0 +1,101 @@
+"""`Witness`: an origin that keeps every byte of every connection, and h11 as the judge of what they say."""
+
+import socket
+import threading
+from typing import Any
+
+import attrs
+import h11
+
+from tests.kit.origin import KEY, Origin, Seen
+from tests.kit.reader import Reader
+
+
+class TapedReader(Reader):
+    """Keeps what it read."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.tape = bytearray()
+
+    def more(self) -> bytes:
+        fresh = not self.buffer
+        data = super().more()
+        if fresh:
+            self.tape += data
+        return data
+
+
+class Witness(Origin):
+    """The kit's origin, with a tape of each connection; `accounted` is how many requests the rows explain."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.tapes: list[TapedReader] = []
+        self.accounted = 0
+        self._lock = threading.Lock()
+
+    def account(self, requests: int) -> None:
+        """So many requests are explained by a row."""
+        with self._lock:
+            self.accounted += requests
+
+    def reader(self, sock: socket.socket) -> TapedReader:  # type: ignore[override]
+        reader = TapedReader(sock)
+        self.tapes.append(reader)
+        return reader
+
+    def readings(self) -> list[list["Read"]]:
+        """What h11 makes of each connection's bytes."""
+        return [h11_reads(bytes(taped.tape).replace(self.key, KEY)) for taped in list(self.tapes)]
+
+
+@attrs.frozen
+class Read:
+    """A request as h11 reads it; `complete` where its content has ended."""
+
+    method: bytes
+    target: bytes
+    content: bytes
+    complete: bool
+
+
+def h11_reads(data: bytes) -> list[Read]:
+    """The requests in what one client sent, up to where h11 finds something wrong or another protocol."""
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+    connection.receive_data(data)
+    reads: list[Read] = []
+    try:
+        while True:
+            event = connection.next_event()
+            if isinstance(event, h11.Request):
+                reads.append(Read(event.method, event.target, b"", False))
+            elif isinstance(event, h11.Data):
+                reads[-1] = attrs.evolve(reads[-1], content=reads[-1].content + bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                reads[-1] = attrs.evolve(reads[-1], complete=True)
+                if connection.their_state is h11.MIGHT_SWITCH_PROTOCOL:
+                    return reads
+                _answer(connection)
+                if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
+                    return reads
+                connection.start_next_cycle()
+            else:
+                return reads
+    except h11.RemoteProtocolError:
+        return reads
+
+
+def _answer(connection: h11.Connection) -> None:
+    connection.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
+    connection.send(h11.EndOfMessage())
+
+
+def shown(seen: Seen, mark: bytes) -> str:
+    """A request at the origin, as rows write it."""
+    words = [seen.method, seen.target.replace(mark, b"MARK")]
+    if seen.ended == "left":
+        words.append(b"cut")
+    elif seen.length:
+        words.append(b"%d" % seen.length)
+    return b" ".join(words).decode("latin-1")
