@@ -5,7 +5,7 @@ from tests.guard.bound import Bound, about, check, counted
 BOUNDS = {
     "idle connection": about(1989, 0.1),
     "left of each idle connection": Bound(1, 32),
-    "stream": about(7071, 0.1),  # both sides, with the exchange between them
+    "stream": about(7470, 0.1),  # both sides, with the exchange between them
     "left of each stream": Bound(12, 100),
 }
 LOOK = (
