@@ -7,11 +7,7 @@ SOURCES := $(shell find awfproxy twisted -name '*.py' -o -name py.typed) setup.p
 KEYS := (OPENAI|ANTHROPIC|GEMINI|GOOGLE|COPILOT_PROVIDER)_API_KEY|COPILOT_GITHUB_TOKEN
 KEYS := $(KEYS)|AWFPROXY_([A-Z]+_)?KEY_FILE|AWFPROXY_CONFIG|AWFPROXY_PROFILE
 ARGS ?=
-<<<<<<< HEAD
 TESTS ?= tests/unit tests/memory tests/guard tests/e2e tests/hostile tests/faults tests/deploy
-=======
-TESTS ?= tests/unit tests/memory tests/guard tests/e2e tests/hostile
->>>>>>> hostile
 PYTEST_ARGS ?=
 SECONDS ?= 60
 
