@@ -55,7 +55,7 @@ def test_disk_full_for_the_log(stack: ExitStack, tmp_path: Path, canary: str, ou
     assert 100 < lost["lines"] <= 300, "but for those that were still gathered when there was room again"
     torn = [line for line in text[full - 100 :].splitlines() if not line.endswith("}")]
     assert len(torn) <= 1, "at most the line in whose midst the disk was full"
-    outcome(AREA, "disk full for the log", "requests served; lines lost are counted in one once there is room")
+    outcome(AREA, "disk full for the log", "requests served; lost lines are counted once there is room")
 
 
 def test_log_on_a_device_that_is_always_full(
@@ -148,7 +148,7 @@ def test_no_descriptor_left_for_clients(
     assert cpu_seconds(made) - before < 0.5, "it does not spin meanwhile"
     (line,) = made.log("descriptors_exhausted")
     assert "LimitNOFILE" in line["message"]
-    outcome(AREA, "no descriptor left: new clients", "503 out_of_descriptors, one each second; the others wait")
+    outcome(AREA, "no descriptor left: new clients", "503 out_of_descriptors, one a second; the others wait")
     assert kept.request("GET", "/v1/kit/length").status == 200
     made.origin.gate("going").release(3)
     assert b"".join(going.pieces(head)).endswith(b"[DONE]\n\n")
