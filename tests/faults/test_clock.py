@@ -119,7 +119,7 @@ def test_what_is_under_way_when_the_clock_jumps(
     assert tunnels_closed(made) == closed, "none was thought too old"
     assert time.monotonic() - began < DEADLINE - 0.5, "else the machine was too slow for this test"
     assert made.ask("/readyz").status == 200
-    outcome(AREA, "clock jumps: under way", "request, upload, stream, idle connection go on; the log follows")
+    outcome(AREA, "clock jumps: under way", "request, upload, stream, idle connection go on; log follows")
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["an hour on", "an hour back"])

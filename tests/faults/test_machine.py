@@ -55,7 +55,7 @@ def test_disk_full_for_the_log(stack: ExitStack, tmp_path: Path, canary: str, ou
     assert 100 < lost["lines"] <= 300, "but for those that were still gathered when there was room again"
     torn = [line for line in text[full - 100 :].splitlines() if not line.endswith("}")]
     assert len(torn) <= 1, "at most the line in whose midst the disk was full"
-    outcome(AREA, "disk full for the log", "requests served; one line counts those lost once there is room")
+    outcome(AREA, "disk full for the log", "requests served; lost lines are counted once there is room")
 
 
 def test_log_on_a_device_that_is_always_full(

@@ -1,4 +1,4 @@
-"""A real Squid that dies, denies, runs out of descriptors or stops: what clients, log and /readyz say."""
+"""A real Squid that dies, denies, has no descriptors or stops: what clients, log, metrics and /readyz say."""
 
 import os
 import signal
@@ -18,6 +18,7 @@ from tests.kit.ways import NAME, Way, way
 
 AREA = "Squid's faults and the machine's"
 Outcome = Callable[[str, str, str], None]
+_AWAY = ("egress_unreachable", "egress_failed")
 
 
 @pytest.fixture
@@ -101,9 +102,10 @@ def test_squid_killed_under_load_and_started_again(stack: ExitStack, made: Way, 
     outcome(AREA, "Squid killed: POST in flight", "502 origin_closed, retryable; sent once")
     for client in gets:
         answer = client.answer()
-        assert error(answer) == (502, "egress_unreachable")
+        # The second: while it dies, its port may still take a connection.
+        assert error(answer) in ((502, "egress_unreachable"), (503, "egress_failed"))
         assert answer.values(b"retry-after")
-    outcome(AREA, "Squid killed: GET in flight", "tried again, then 502 egress_unreachable")
+    outcome(AREA, "Squid killed: GET in flight", "tried again; 502 egress_unreachable or 503 egress_failed")
     began = time.monotonic()
     assert error(made.ask("/v1/kit/length")) == (502, "egress_unreachable")
     assert time.monotonic() - began < 1.0
@@ -111,10 +113,10 @@ def test_squid_killed_under_load_and_started_again(stack: ExitStack, made: Way, 
     assert "egress proxy cannot be reached" in reason(made)
     poll(lambda: len(made.log("request_complete", error="origin_truncated")) == 3)
     assert len(made.log("request_complete", error="origin_closed", status=502)) == 3
-    poll(lambda: len(made.log("request_complete", error="egress_unreachable", status=502)) == 4)
+    poll(lambda: sum(line["error"] in _AWAY for line in made.log("request_complete")) == 4)
     assert made.counter("requests_by_outcome_total:openai:upstream_truncated") == 3
     assert made.counter("requests_by_outcome_total:openai:upstream_failed") == 7
-    assert made.counter("tunnels_failed_total:openai:egress_unreachable") >= 4
+    assert sum(made.counter(f"tunnels_failed_total:openai:{code}") for code in _AWAY) >= 4
     at_rest(made)
     poll(lambda: made.log("readiness", ready=False), 5)
 

@@ -53,10 +53,10 @@ def _table(soaked: Soaked) -> str:
     settled = next(each for each in watch.samples if each.progress >= SETTLED)
     compiled = "compiled" if not data_path.__file__.endswith(".py") else "plain Python"
     rows = [
-        ("resident memory, MiB", "memory", _MIB, ".1f", BOUNDS.memory),
-        ("descriptors", "descriptors", 1, ",.0f", BOUNDS.descriptors),
-        ("objects that the collector sees", "objects", 1, ",.0f", BOUNDS.objects),
-        ("timers of the reactor", "timers", 1, ",.0f", BOUNDS.timers),
+        ("resident memory, MiB", "memory", _MIB, "z.1f", BOUNDS.memory),
+        ("descriptors", "descriptors", 1, "z,.0f", BOUNDS.descriptors),
+        ("objects that the collector sees", "objects", 1, "z,.0f", BOUNDS.objects),
+        ("timers of the reactor", "timers", 1, "z,.0f", BOUNDS.timers),
     ]
     seconds = soaked.seconds
     lines = [
