@@ -34,6 +34,8 @@ class Message:
     content: bytes
     trailers: Pairs
     complete: bool = True
+    framed_trailers: bool = False
+    """h11 refuses framing among the trailers, which by docs/forwarding.md is taken out."""
 
 
 def alike(name: bytes) -> bytes:
@@ -66,7 +68,7 @@ def upstream(sent: Message, key: bytes) -> Message:
         if not _removed(alike(name)) and alike(name) not in _NOT_IN_TRAILERS | _METHOD_OVERRIDES
     ]
     fields.append((b"Authorization", b"Bearer " + key))
-    return Message((method, _target(target)), fields, sent.content, trailers, sent.complete)
+    return attrs.evolve(sent, start=(method, _target(target)), fields=fields, trailers=trailers)
 
 
 def downstream(sent: Message, request_id: bytes, *, until_close: bool = False) -> Message:
@@ -142,23 +144,25 @@ def requests(data: bytes) -> list[Message]:
         if not isinstance(event, h11.Request):
             return found
         fields = list(event.headers.raw_items())
-        content, trailers, complete = _body(server)
-        found.append(Message((event.method, event.target), fields, content, trailers, complete))
+        content, trailers, complete, framed = _body(server)
+        found.append(Message((event.method, event.target), fields, content, trailers, complete, framed))
         if not complete:
             return found
         data = server.trailing_data[0]
 
 
-def _body(connection: h11.Connection) -> tuple[bytes, Pairs, bool]:
+def _body(connection: h11.Connection) -> tuple[bytes, Pairs, bool, bool]:
+    """(content, trailers, whether it is complete, whether only framing among the trailers is in the way)."""
     content = b""
     try:
         while isinstance(event := connection.next_event(), h11.Data):
             content += bytes(event.data)
-    except h11.RemoteProtocolError:
-        return content, [], False
+    except h11.RemoteProtocolError as refusal:
+        # Its judgement of a whole field section, and the head's has passed.
+        return content, [], False, re.search("Transfer-Encoding|Content-Length", str(refusal)) is not None
     if not isinstance(event, h11.EndOfMessage):
-        return content, [], False
-    return content, list(event.headers.raw_items()), True
+        return content, [], False, False
+    return content, list(event.headers.raw_items()), True, False
 
 
 def responses(data: bytes, methods: list[bytes]) -> tuple[list[Message], bytes]:
@@ -172,7 +176,7 @@ def responses(data: bytes, methods: list[bytes]) -> tuple[list[Message], bytes]:
         while isinstance(event := client.next_event(), h11.InformationalResponse):
             found.append(Message((b"%d" % event.status_code,), list(event.headers.raw_items()), b"", []))
         assert isinstance(event, h11.Response), event
-        content, trailers, complete = _body(client)
+        content, trailers, complete, _ = _body(client)
         assert complete
         found.append(
             Message((b"%d" % event.status_code,), list(event.headers.raw_items()), content, trailers)

@@ -240,6 +240,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 @example(None, CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n")
 @example(None, CHUNKED + b"3\r\nabcXX0\r\n\r\n")
 @example(None, CHUNKED + b"+3\r\nabc\r\n0\r\n\r\n")
+@example(None, CHUNKED + b"3\r\nabc\r\n0\r\nA: b\r\nTransfer-Encoding: gzip\r\n\r\n")
 @example(None, CHUNKED + b"3;\n\r\nabc\r\n0\r\n\r\n")
 @example(None, b"GET / HTTP/1.1\r\nHost: a\r\nX: b\nHost: c\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
 def test_of_mutated_requests_the_origin_sees_nothing_or_what_h11_reads(
@@ -255,10 +256,16 @@ def test_of_mutated_requests_the_origin_sees_nothing_or_what_h11_reads(
                 origins.answer_all()
             client.finish()
             seen = origins.seen()
-            assert len(seen) <= len(theirs), "a request that h11 does not read"
+            unread = bool(theirs) and theirs[-1].framed_trailers
+            assert len(seen) <= len(theirs) or unread, "a request that h11 does not read"
             for ours, other in zip(seen, theirs, strict=False):
                 assert (ours.start, ours.fields) == (other.start, other.fields), "read otherwise"
-                if ours.complete:
+                if other.framed_trailers:
+                    assert ours.content == other.content or not ours.complete
+                    assert not {b"transfer-encoding", b"content-length"} & {
+                        model.alike(name) for name, _ in ours.trailers
+                    }
+                elif ours.complete:
                     assert (ours == other) is True, "another body"
                 else:
                     assert other.content.startswith(ours.content)
