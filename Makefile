@@ -35,7 +35,7 @@ run: $(VENV)/.installed ## start awfproxy in the foreground; with no key source 
 
 test: $(VENV)/.installed-test tools ## install what the tests need, then run them all
 	@$(if $(filter tests/deploy%,$(TESTS)),(tests/build-image > /dev/null 2>&1 &)) # meanwhile; its tests wait for it
-	@$(INSTALLED) $(PYTEST_ARGS) $(TESTS)
+	@$(INSTALLED) $(PYTEST_ARGS) $(if $(filter file,$(origin TESTS)),--reliability docs/reliability.md) $(TESTS)
 ifeq ($(origin TESTS),file)
 	@echo 'and once more as plain Python, which it is where it cannot be compiled' >&2
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) tests/unit tests/memory
