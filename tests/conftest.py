@@ -88,6 +88,9 @@ _stale: list[str] = []
 
 # Where CI is set, hypothesis itself tries the same examples in every run.
 hypothesis.settings.register_profile("long", max_examples=10_000, deadline=None)
+if not on_ci():
+    hypothesis.settings.register_profile("desk", deadline=None)  # a busy machine is no fault of the code
+    hypothesis.settings.load_profile("desk")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
