@@ -171,4 +171,5 @@ def anonymous_warning(source: str, places: str) -> str:
 
 
 def _kind(place: str) -> str:
-    return place.partition(":")[0]
+    kind, _, rest = place.partition(":")
+    return "tcp" if kind == "systemd" and rest.startswith(("domain=INET:", "domain=INET6:")) else kind

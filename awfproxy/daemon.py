@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 from twisted.application.service import IService, MultiService
+from twisted.internet.address import UNIXAddress
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
@@ -323,6 +324,13 @@ def _reloader(
 def _refuses_place(settings: Settings, front: Front, description: str, address: IAddress) -> str | None:
     """For what the settings could not judge by the description."""
     local = is_local(address)
+    callers = settings.callers
+    everyone = callers.peers and callers.in_force is None and not isinstance(address, UNIXAddress)
+    if everyone and reach(description) is Reach.UNKNOWN:
+        return (
+            f"{front.name}: --allow-uid and --allow-gid are for unix sockets, and {description} has brought "
+            f"{shown(address)}, which every user reaches. Give a unix socket, or leave them out."
+        )
     if not settings.callers.may_listen(local):
         return not_for_everyone(front.name, shown(address))
     if not local and settings.callers.in_force is None and reach(description) is Reach.UNKNOWN:

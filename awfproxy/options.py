@@ -170,7 +170,7 @@ OPTIONS: tuple[Option, ...] = (
         "reuse-port",
         "",
         "Other processes of the same user may open the same TCP ports (SO_REUSEPORT): one process for each "
-        "core.",
+        "core. Not for ssl: endpoints.",
         LISTENING,
         "false",
         syntax.switch,

@@ -47,7 +47,7 @@ def issue(claims: Claims, key: Secret) -> str:
     """The token; `ValueError` where it would be too long."""
     import jwt
 
-    signed = jwt.encode(claims.as_mapping(), key.reveal(), algorithm=_ALGORITHM)
+    signed: str = jwt.encode(claims.as_mapping(), key.reveal(), algorithm=_ALGORITHM)
     token = beginning(claims.providers) + signed
     if len(token) > LONGEST:
         raise ValueError(f"the token would be longer than {LONGEST} characters. Name fewer paths.")
@@ -81,7 +81,7 @@ def read(token: bytes, keys: Sequence[Secret], provider: str) -> Claims:
             )
         except jwt.InvalidSignatureError:
             continue
-        except jwt.PyJWTError as problem:
+        except (jwt.PyJWTError, RecursionError) as problem:
             # Only the type: a library's text may quote the token.
             raise CallerTokenInvalid(type(problem).__name__) from None
         try:

@@ -23,9 +23,10 @@ _SYSTEM = ("/usr", "/lib", "/lib64")
 _REPLACED = "/etc"
 """As a folder, since resolv.conf and hosts are replaced while we run."""
 
+_VOLUME = re.compile(r"(/.*?)/\.\.[^/]+/")
 _NOT_AS_FOLDERS = ("/", "/dev", "/proc", "/sys")
 _TCP = re.compile(r"(?:tcp6?|ssl):(?:([0-9]+)|(?:.*(?<!\\):)?port=([0-9]+))(?=:|\Z)")
-_UNIX = re.compile(r"unix:(?:address=)?((?:\\.|[^:\\])+)")
+_UNIX = re.compile(r"unix:(?:(?:.*(?<!\\):)?address=)?((?:\\.|[^:\\])+)")
 
 
 @attrs.frozen
@@ -112,10 +113,14 @@ def _files(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
 
 def places(name: str) -> Iterator[str]:
     """The folders in which the file is found again once it is replaced; itself where that is too much."""
-    for path in dict.fromkeys((os.path.abspath(name), os.path.realpath(name))):
+    real = os.path.realpath(name)
+    for path in dict.fromkeys((os.path.abspath(name), real)):
         folder = os.path.dirname(path)
         narrow = folder in _NOT_AS_FOLDERS or folder.startswith(("/dev/", "/proc/", "/sys/"))
         yield path if narrow else folder
+    # A volume of Kubernetes: its content is in ..2026_01_01 beside ..data, and the next one's beside both.
+    if volume := _VOLUME.match(real):
+        yield volume[1]
 
 
 def _trusted() -> Iterator[str]:

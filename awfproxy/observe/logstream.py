@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TextIO
 
+_TERMINAL = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
 _AT_ONCE = 4096
 """Octets for which a pipe, a socket or a terminal that is writable has room (pipe(7): PIPE_BUF)."""
 
@@ -91,7 +92,12 @@ def _descriptor(stream: TextIO) -> int | None:
         return None
     with suppress(OSError, ValueError):
         stream.flush()
-        return int(fileno())
+        descriptor = int(fileno())
+        if os.isatty(descriptor):
+            # One that can be written may have less room than a line, and then wait (Ctrl-S): only an open
+            # file of our own may be made not to.
+            return os.open(os.ttyname(descriptor), _TERMINAL)
+        return descriptor
     return None
 
 

@@ -233,6 +233,7 @@ class Tunnel:
         self._moved = True
 
     def _end(self, outcome: Outcome) -> None:
+        self._release()
         self._done(outcome)
         self._origin.close()
         self._client.close()

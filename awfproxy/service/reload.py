@@ -189,10 +189,11 @@ class Reloader(Service):
         # Of before the reading: what has changed during it is read again.
         self._seen = {name: before.get(name, mark) for name, mark in self._marks(self._files).items()}
         self._say_what_needs_a_restart(settings)
-        # At once: a revocation does not wait for keys to be judged. Without a key file (which only a restart
-        # puts in force) what was wanted of callers is wanted still.
-        if self._callers is not None and settings.callers.in_force is not None:
-            self._callers.replace(settings.callers.in_force)
+        # At once: a revocation does not wait for keys to be judged. Where other files are named, or none,
+        # what was wanted of callers is wanted still: only a restart changes that.
+        callers = settings.callers
+        if self._callers is not None and callers.in_force and callers.files == self._settings.callers.files:
+            self._callers.replace(callers.in_force)
         given = {one.provider.name: one for one in settings.providers}
         judged = {name: await self._judged(name, given.get(name)) for name in self._health}
         in_force = dict(self._credentials.every())

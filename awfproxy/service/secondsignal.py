@@ -41,8 +41,10 @@ def end_at_second_signal(
         try:
             cut()
         finally:
-            if with_0 or os.getpid() == 1:
-                exit_status.leave_now()  # no signal would end it, and nobody has ended the reactor's threads
+            if with_0 or os.getpid() == 1 or exit_status.code is not None:
+                # No signal would end it (where it stops by itself none has come before), and nobody has ended
+                # the reactor's threads.
+                exit_status.leave_now()
             else:
                 reactor.crash()  # the runner removes its pid file and takes the first signal's status
 

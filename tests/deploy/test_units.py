@@ -64,8 +64,8 @@ def test_template_differs_from_the_unit_in_what_an_instance_needs_alone() -> Non
     only_many = [line for line in many if line not in one and not line.startswith("#")]
     assert only_many == [
         "Description=awfproxy (%i), which lets coding agents use a paid API without its key",
-        "ExecStart=/opt/awfproxy/bin/twistd -n --pidfile= awfproxy --config /etc/awfproxy/awfproxy.toml "
-        "--reuse-port",
+        "ExecStart=/opt/awfproxy/bin/twistd -n --pidfile= awfproxy --reuse-port",
+        "Environment=AWFPROXY_CONFIG=/etc/awfproxy/awfproxy.toml",
         "EnvironmentFile=-/etc/awfproxy/%i.env",
         "RuntimeDirectory=awfproxy-%i",
     ]

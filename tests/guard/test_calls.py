@@ -12,13 +12,12 @@ BOUNDS = {
 }
 # Where the calls of a request were when the bound was set (measured; not bounds), to name what grew.
 REQUEST = {
-    "credentials/injector": 24, "credentials/secret": 1, "credentials/store": 2, "observe/accesslog":
-    21, "observe/health": 2, "observe/leakguard": 7, "observe/logs": 10, "observe/logstream": 1, "observe/metrics": 10,
-    "providers/provider": 1,
-    "providers/rules": 1, "proxy/admission": 8, "proxy/channel": 15, "proxy/exchange": 14,
-    "proxy/request": 10, "proxy/resource": 2, "proxy/site": 1, "transports": 7, "twisted": 10,
-    "upstream/connection": 7, "upstream/pool": 8, "wire/framing": 33, "wire/message": 57,
-    "wire/parser": 46, "wire/target": 10,
+    "credentials/injector": 24, "credentials/secret": 1, "credentials/store": 2, "observe/accesslog": 21,
+    "observe/health": 2, "observe/leakguard": 7, "observe/logs": 10, "observe/logstream": 1,
+    "observe/metrics": 10, "providers/provider": 1, "providers/rules": 1, "proxy/admission": 8,
+    "proxy/channel": 15, "proxy/exchange": 14, "proxy/request": 10, "proxy/resource": 2, "proxy/site": 1,
+    "transports": 7, "twisted": 10, "upstream/connection": 7, "upstream/pool": 8, "wire/framing": 33,
+    "wire/message": 57, "wire/parser": 46, "wire/target": 10,
 }  # fmt: skip
 LOOK = (
     "Every request takes this way. Raise the bound if what was added is worth it, else find a cheaper way."

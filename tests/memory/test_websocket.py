@@ -536,6 +536,13 @@ def test_silence_in_both_directions_ends_it(brief, end):
     assert house.outcomes == ["timed_out"]
 
 
+def test_what_the_leak_guard_held_leaves_before_an_end_by_silence(brief, canary):
+    house, client, origin = brief
+    origin.deliver(b"keys begin with " + canary[:8].encode())
+    house.wait(11)
+    assert client.received.endswith(b"keys begin with " + canary[:8].encode())
+
+
 def test_its_lifetime_ends_it_whatever_it_does(brief):
     house, client, origin = brief
     for _ in range(29):

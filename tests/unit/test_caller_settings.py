@@ -227,6 +227,8 @@ def test_users_without_a_unix_socket_are_an_error_and_beside_ports_a_warning(env
     assert "nothing listens on one" in refusal(environ, "--allow-uid", "7")
     assert "--allow-gid" in refusal(environ, "--allow-gid", "7")
     assert settings(environ, "--listen", "systemd:domain=UNIX:index=0", "--allow-uid", "7")
+    inherited = ("--listen", "systemd:domain=INET:index=0", "--allow-uid", "7")
+    assert "nothing listens on one" in refusal(environ, *inherited)
     both = ("--listen", "unix:/run/a.sock", "--listen", "tcp:1:interface=127.0.0.1", "--allow-uid", "7")
     (warning,) = settings(environ, *both).warnings
     assert "tcp:1:interface=127.0.0.1 can be used by every user" in warning

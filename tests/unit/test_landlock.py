@@ -99,6 +99,21 @@ def test_a_unix_socket_needs_its_folder_and_the_signal_that_asks_for_its_owner(t
     assert not policy(settings(tmp_path), {}, Surroundings()).signals
 
 
+def test_a_unix_socket_is_found_behind_other_arguments_too(tmp_path: Path) -> None:
+    made = policy(settings(tmp_path, f"unix:mode=600:address={tmp_path}/s"), {}, Surroundings())
+    assert of(made, tmp_path) & SOCKETS == SOCKETS
+
+
+def test_a_key_below_a_folder_of_a_kubernetes_volume_is_found_once_it_is_swapped(tmp_path: Path) -> None:
+    first = tmp_path / "volume/..1/sub"
+    first.mkdir(parents=True)
+    (first / "key").write_text(KEY)
+    (tmp_path / "volume/..data").symlink_to("..1")
+    (tmp_path / "volume/sub").symlink_to("..data/sub")
+    made = policy(settings(tmp_path, key_file=f"{tmp_path}/volume/sub/key"), {}, Surroundings())
+    assert of(made, tmp_path / "volume") == Access.READ_FILE
+
+
 def test_the_key_files_folder_may_be_read_and_that_of_what_it_links_to(tmp_path: Path) -> None:
     for name in "given", "real":
         (tmp_path / name).mkdir()

@@ -78,6 +78,15 @@ def test_a_line_longer_than_there_is_room_for_at_once_arrives_whole(reader: Read
     assert not reader.log.lost
 
 
+def test_a_terminal_that_is_not_read_holds_nothing_up() -> None:
+    master, slave = os.openpty()
+    with os.fdopen(master, "rb"), os.fdopen(slave, "w") as terminal:
+        log = LogStream(terminal, notice)
+        for _ in range(2000):
+            log.write("x" * 199 + "\n")
+        assert log.lost > 0
+
+
 def test_a_reader_who_is_gone_harms_nothing() -> None:
     source, sink = os.pipe()
     with os.fdopen(sink, "w") as stream:

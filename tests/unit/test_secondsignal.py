@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from awfproxy.service.exit import ExitStatus
+from awfproxy.service.exit import ExitCode, ExitStatus
 from awfproxy.service.secondsignal import end_at_second_signal
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
@@ -84,6 +84,17 @@ def test_the_first_signal_is_the_second_one_where_it_stops_already(loop: Reactor
     loop.stopping()
     signal.raise_signal(TERM)
     assert loop.story == ["cut", "crash"]
+
+
+def test_where_it_ends_by_itself_the_first_signal_leaves_with_that_end_s_code(loop: Reactor) -> None:
+    """The runner would end by no signal, and wait for the reactor's threads."""
+    status = ExitStatus(lambda hook: None, lambda code: loop.story.append(f"leave {code}"))
+    loop.sets_its_own(TERM, INT)
+    end_at_second_signal(loop, status, cut=lambda: loop.story.append("cut"), with_0=False)  # type: ignore[arg-type]
+    status.fail(ExitCode.NO_PERMISSION, "rejected")
+    loop.stopping()
+    signal.raise_signal(TERM)
+    assert loop.story == ["cut", f"leave {int(ExitCode.NO_PERMISSION)}"]
 
 
 def test_the_third_is_the_systems_so_it_ends_even_what_hangs(loop: Reactor) -> None:
