@@ -349,7 +349,9 @@ class Gate(Service):
         for front in self._fronts:
             front.health.draining()
         self._log.info(
-            "Stopping: running exchanges get {deadline} s", event="shutdown", deadline=self._drain_deadline
+            "Stopping: running exchanges get {deadline} s; a second signal ends it at once",
+            event="shutdown",
+            deadline=self._drain_deadline,
         )
         limit = None
         if self._stop_limit is not None:
