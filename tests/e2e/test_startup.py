@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from tests.kit.origin import Exchange, Origin
 from tests.kit.ports import origin_listener
 from tests.kit.reader import poll
 from tests.kit.squid import Squid, free_port
-from tests.kit.tools import need, on_ci
+from tests.kit.tools import need, need_pid_namespace
 
 pytestmark = pytest.mark.parametrize("runner", RUNNERS)
 
@@ -529,9 +528,7 @@ def test_term_while_validating_ends_with_143(
 def test_stopped_as_pid_1_is_0(
     runner: str, authority: Authority, own_origin: Origin, squid: Squid, canary: str
 ) -> None:
-    if subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode:
-        assert not on_ci(), "unshare --pid does not work here"
-        pytest.skip("unshare --pid does not work here")
+    need_pid_namespace()
     port = free_port()
     inner = [
         str(BIN / runner),

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from tests.kit.daemon import BIN, RUNNERS, Daemon
 from tests.kit.origin import Exchange, Origin
 from tests.kit.reader import poll
 from tests.kit.squid import Squid, free_port
-from tests.kit.tools import on_ci
+from tests.kit.tools import need_pid_namespace
 
 Outcome = Callable[[str, str, str], None]
 
@@ -177,9 +176,7 @@ def test_a_second_signal_is_0_where_the_first_is(
 def test_a_second_signal_is_0_as_pid_1(
     runner: str, authority: Authority, own_origin: Origin, squid: Squid, canary: str, outcome: Outcome
 ) -> None:
-    if subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode:
-        assert not on_ci(), "unshare --pid does not work here"
-        pytest.skip("unshare --pid does not work here")
+    need_pid_namespace()
     port = free_port()
     before = ["-n", "--pidfile="] if runner == "twistd" else []
     with (

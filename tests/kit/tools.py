@@ -39,6 +39,12 @@ def need_sandbox(*tools: str) -> None:
         do_without("a network namespace (`unshare -n`) is not permitted: be root or allow user namespaces")
 
 
+def need_pid_namespace() -> None:
+    """For a test that runs something as PID 1."""
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode:
+        do_without("unshare --pid does not work here")
+
+
 def need_systemd() -> None:
     """For a test that starts a `Manager`."""
     if systemd_program() is None:
