@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
     if options.write is not None:
         _write(options.write, table)
     faults = soaked.watch.grown(BOUNDS)
+    faults += [f"{count} {what} left at the end" for what, count in soaked.left.items() if count]
     faults += [f"{count} times: {what}" for what, count in soaked.load.errors.items()]
     for fault in faults:
         print(f"soak: {fault}", file=sys.stderr)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -23,6 +23,8 @@ from tests.soak.watch import Sample, Watch
 
 NAME = "api.openai.com"
 _INSIDE = Path(__file__).parent / "inside"
+_REST = 20.0
+"""Seconds for what has ended to be gone: a tunnel waits up to five for its end to be read."""
 
 
 @attrs.frozen
@@ -33,7 +35,8 @@ class Soaked:
     watch: Watch
     seconds: float
     left: dict[str, int]
-    """Once everything has ended: what is still under way, by the daemon's own gauges."""
+    """Once everything has ended: what is still under way by the daemon's own gauges, and what it holds more
+    than before the load. Descriptors of tunnels that are kept for the next request are no more."""
 
 
 def soak(
@@ -42,6 +45,7 @@ def soak(
     """Runs it to the end, with about so many samples; `said` hears of each, with the seconds so far."""
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch, _stack(Path(scratch), key) as daemon:
         watch = Watch(daemon, Path(scratch) / "counts")
+        before = watch.look()
         load = Load(daemon.port, requests, streams)
         began = time.monotonic()
         next_ = 0.0
@@ -54,17 +58,27 @@ def soak(
 
         load.run(look)
         seconds = time.monotonic() - began
-        left = poll(lambda: _at_rest(daemon), 20)
+        left: dict[str, int] = {}
+
+        def nothing_left() -> bool:
+            left.update(_left(daemon, before, watch.look_at_rest()))
+            return not any(left.values())
+
+        with suppress(TimeoutError):
+            poll(nothing_left, _REST, 0.1)
         said(load, watch.look_at_rest(), seconds)
         return Soaked(load, watch, seconds, left)
 
 
-def _at_rest(daemon: Daemon) -> dict[str, int] | None:
-    """The gauges, once nothing is under way; None before."""
+def _left(daemon: Daemon, before: Sample, rest: Sample) -> dict[str, int]:
     active = daemon.ask("GET", "/metrics").json()["gauges"]["active_requests"]["openai"]
     tunnels = daemon.ask("GET", "/health").json()["tunnels"]
-    left = {"active requests": active, **{name: tunnels[name] for name in ("busy", "opening", "waiting")}}
-    return None if any(left.values()) else left
+    return {
+        "active requests": active,
+        **{name: tunnels[name] for name in ("busy", "opening", "waiting")},
+        "descriptors": max(rest.descriptors - before.descriptors - tunnels["idle"], 0),
+        "timers": max(rest.timers - before.timers, 0),
+    }
 
 
 @contextmanager

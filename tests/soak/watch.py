@@ -35,7 +35,9 @@ class Bounds:
     memory: float
     descriptors: float = 16.0
     objects: float = 1000.0
-    timers: float = 2.0
+    timers: float = 16.0
+    """A sample catches what is being opened and ended just then: some 3 up or down, so a line through
+    20 samples that do not grow can rise by 5."""
 
 
 class Watch:
@@ -45,7 +47,7 @@ class Watch:
         self._daemon = daemon
         self._counts = counts
         self.samples: list[Sample] = []
-        """Under load; what is left when all has ended is `rest`."""
+        """Before any load, and under it; what is left when all has ended is `rest`."""
         self.rest: Sample | None = None
 
     def look_at_rest(self) -> Sample:
@@ -53,7 +55,7 @@ class Watch:
         self.rest = self._look(1.0)
         return self.rest
 
-    def look(self, progress: float) -> Sample:
+    def look(self, progress: float = 0.0) -> Sample:
         """Takes a sample, within the daemon too."""
         self.samples.append(self._look(progress))
         return self.samples[-1]
