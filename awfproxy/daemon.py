@@ -17,7 +17,6 @@ from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
-from awfproxy.caller_settings import ANONYMOUS, anonymous_warning, not_for_everyone
 from awfproxy.callers.reach import Reach, reach
 from awfproxy.callers.store import CallerStore
 from awfproxy.credentials.store import CredentialStore
@@ -34,14 +33,12 @@ from awfproxy.observe.metrics import Metrics, ProcessMetrics
 from awfproxy.observe.models import ModelLists
 from awfproxy.observe.part import PagePart
 from awfproxy.observe.requestevents import RequestEvents
-from awfproxy.provider_settings import ProviderSettings, is_plain_socket
 from awfproxy.proxy.crossorigin import TrustedOrigins
 from awfproxy.proxy.exchange import Forwarding
 from awfproxy.proxy.pages import LocalPages
 from awfproxy.proxy.resource import ReverseProxyResource
 from awfproxy.proxy.sidecar_health import SidecarHealth
 from awfproxy.proxy.site import ProxySite
-from awfproxy.readings import LOG_FOLDER, hidden_host, not_honoured
 from awfproxy.service.ask import Asker
 from awfproxy.service.exit import ExitCode, ExitStatus, end_with_0
 from awfproxy.service.firstchecks import Checked, FirstChecks
@@ -54,7 +51,10 @@ from awfproxy.service.reload import Reloader, judge_by_validator, on_hangup
 from awfproxy.service.secondsignal import end_at_second_signal
 from awfproxy.service.systemd import Notifier, keep_alive, notify, watchdog_interval
 from awfproxy.service.validator import NothingToCheck, Validator, validator_for
-from awfproxy.settings import Probe, Settings, in_force
+from awfproxy.settings.callers import ANONYMOUS, anonymous_warning, not_for_everyone
+from awfproxy.settings.provider import ProviderSettings, is_plain_socket
+from awfproxy.settings.readings import LOG_FOLDER, hidden_host, not_honoured
+from awfproxy.settings.values import Probe, Settings, in_force
 from awfproxy.upstream.pool import Pool
 
 _log = Logger(namespace="awfproxy")

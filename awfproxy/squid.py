@@ -18,7 +18,7 @@ from ipaddress import (
     ip_network,
 )
 
-from awfproxy.syntax import quoted
+from awfproxy.settings.syntax import quoted
 from awfproxy.wire.target import Origin
 
 Network = IPv4Network | IPv6Network

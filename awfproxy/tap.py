@@ -20,20 +20,21 @@ from twisted.python import usage
 from twisted.python.logfile import LogFile
 
 import awfproxy
-from awfproxy import commandline
 from awfproxy.credentials.sources import mode_of, read_file, read_file_at_once
 from awfproxy.errors import ConfigError
 from awfproxy.hardening.environ import Environment, credentials, forget
 from awfproxy.hardening.needs import Surroundings, code, policy
 from awfproxy.hardening.process import close_to_others, no_core_file
 from awfproxy.observe.logs import LogWriter
-from awfproxy.options import CommandLineError
-from awfproxy.provider_settings import is_plain_socket
 from awfproxy.providers.builtin import BUILT_IN
-from awfproxy.readings import hidden_host
 from awfproxy.service.confinement import Before, Confinement
 from awfproxy.service.exit import ExitCode, refuse
-from awfproxy.settings import Settings, load
+from awfproxy.settings import commandline
+from awfproxy.settings.load import load
+from awfproxy.settings.options import CommandLineError
+from awfproxy.settings.provider import is_plain_socket
+from awfproxy.settings.readings import hidden_host
+from awfproxy.settings.values import Settings
 
 
 class Options(usage.Options):

@@ -1,8 +1,8 @@
 """The operator's file: settings, or a refusal that does not quote what it is about."""
 
-from awfproxy.commandline import parse
 from awfproxy.errors import ConfigError
-from awfproxy.settings import load
+from awfproxy.settings.commandline import parse
+from awfproxy.settings.load import load
 
 _KEY = "sk-proj-OPERATORS-0123456789-0123456789"
 _ENVIRON = {"OPENAI_API_KEY": _KEY, "HTTPS_PROXY": "http://squid:3128"}

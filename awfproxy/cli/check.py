@@ -16,20 +16,21 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from awfproxy.cli.running import Interrupted, run
-from awfproxy.commandline import CommandLine, help_text, parse
 from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.credentials.verdict import describe
 from awfproxy.errors import ConfigError
 from awfproxy.net.ready import origin_endpoint
 from awfproxy.observe.health import Health
-from awfproxy.options import CommandLineError
-from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.service.exit import ExitCode, one_line
 from awfproxy.service.probe import KeyProbe
 from awfproxy.service.validator import Quit, validator_for
-from awfproxy.settings import Probe, Settings, in_force, load
+from awfproxy.settings.commandline import CommandLine, help_text, parse
+from awfproxy.settings.load import load
+from awfproxy.settings.options import CommandLineError
+from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.values import Probe, Settings, in_force
 
 ABOUT = """\
 awfproxy check judges settings and key, and tries the way to the provider: the egress proxy, TLS, and one

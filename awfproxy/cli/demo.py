@@ -22,7 +22,6 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import ILogObserver, LogEvent, globalLogBeginner, globalLogPublisher
 from zope.interface import implementer
 
-from awfproxy.commandline import CommandLine, parse
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.daemon import make_services
@@ -30,11 +29,12 @@ from awfproxy.demo import egress, origin
 from awfproxy.demo.certificates import make_identity
 from awfproxy.errors import ConfigError
 from awfproxy.observe.logs import LogWriter
-from awfproxy.options import BY_NAME, CommandLineError
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.service.exit import ExitCode, complain
 from awfproxy.service.gate import Gate
-from awfproxy.settings import load
+from awfproxy.settings.commandline import CommandLine, parse
+from awfproxy.settings.load import load
+from awfproxy.settings.options import BY_NAME, CommandLineError
 from awfproxy.wire.target import Origin
 
 TAKEN = ("port", "bind", "log-format")

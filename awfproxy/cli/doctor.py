@@ -22,7 +22,6 @@ from awfproxy.agents.place import PORTS, Place, parse_host
 from awfproxy.agents.registry import BY_NAME
 from awfproxy.callers.token import has_form
 from awfproxy.cli.running import Interrupted, run
-from awfproxy.commandline import EXIT_CODES, CommandLine, help_text, parse
 from awfproxy.credentials.sources import how_to_give, mode_of, read_file
 from awfproxy.doctor import judge
 from awfproxy.doctor.client import PLACEHOLDER
@@ -32,15 +31,17 @@ from awfproxy.doctor.show import Lines, as_json
 from awfproxy.doctor.step import exit_code, failed, ok, skipped
 from awfproxy.doctor.walk import OTHER_SIDE, Listener, Stopped, Walk, Wishes
 from awfproxy.errors import ConfigError
-from awfproxy.given import AllGiven, resolve_all
 from awfproxy.net.tls import ClientTls
-from awfproxy.options import CommandLineError, Option
-from awfproxy.provider_settings import ProviderSettings, access_of
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
 from awfproxy.service.exit import ExitCode, complain
-from awfproxy.settings import Settings, load
-from awfproxy.syntax import path, quoted
+from awfproxy.settings.commandline import EXIT_CODES, CommandLine, help_text, parse
+from awfproxy.settings.given import AllGiven, resolve_all
+from awfproxy.settings.load import load
+from awfproxy.settings.options import CommandLineError, Option
+from awfproxy.settings.provider import ProviderSettings, access_of
+from awfproxy.settings.syntax import path, quoted
+from awfproxy.settings.values import Settings
 
 LIVE_INTERVAL = 0.25
 _GROUP = "Doctor"

@@ -11,17 +11,17 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from awfproxy.commandline import help_text, parse
 from awfproxy.credentials.sources import read_file
 from awfproxy.errors import ClientError, ConfigError
-from awfproxy.given import AllGiven, resolve_all
-from awfproxy.options import CommandLineError, Option
-from awfproxy.provider_settings import access_of
 from awfproxy.providers.provider import Provider
 from awfproxy.providers.rules import canonical
 from awfproxy.proxy.admission import admit
 from awfproxy.service.exit import ExitCode, complain, one_line
-from awfproxy.syntax import names
+from awfproxy.settings.commandline import help_text, parse
+from awfproxy.settings.given import AllGiven, resolve_all
+from awfproxy.settings.options import CommandLineError, Option
+from awfproxy.settings.provider import access_of
+from awfproxy.settings.syntax import names
 from awfproxy.wire.parser import RequestHeadReader
 from awfproxy.wire.target import Origin, join_base_path
 

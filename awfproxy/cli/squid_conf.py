@@ -8,15 +8,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from awfproxy.commandline import CommandLine, help_text, parse
 from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.errors import ConfigError
-from awfproxy.given import AllGiven, resolve_all
-from awfproxy.options import CommandLineError, Option
-from awfproxy.provider_settings import access_of, provider_settings
 from awfproxy.service.exit import ExitCode, complain
+from awfproxy.settings.commandline import CommandLine, help_text, parse
+from awfproxy.settings.given import AllGiven, resolve_all
+from awfproxy.settings.options import CommandLineError, Option
+from awfproxy.settings.provider import access_of, provider_settings
+from awfproxy.settings.syntax import names
 from awfproxy.squid import included, listen, source, squid_conf
-from awfproxy.syntax import names
 from awfproxy.wire.target import Origin
 
 _GROUP = "Squid"

@@ -9,17 +9,17 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from awfproxy.caller_settings import KEY_FILE, token_keys
 from awfproxy.callers import token
 from awfproxy.callers.claims import Claims
 from awfproxy.callers.keyfile import new_key
-from awfproxy.commandline import help_text, parse
 from awfproxy.credentials.sources import read_file
 from awfproxy.errors import ConfigError
-from awfproxy.given import AllGiven, resolve_all
-from awfproxy.options import CommandLineError, Option
 from awfproxy.service.exit import ExitCode, complain
-from awfproxy.syntax import names, path
+from awfproxy.settings.callers import KEY_FILE, token_keys
+from awfproxy.settings.commandline import help_text, parse
+from awfproxy.settings.given import AllGiven, resolve_all
+from awfproxy.settings.options import CommandLineError, Option
+from awfproxy.settings.syntax import names, path
 
 LONGEST = 366 * 86400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

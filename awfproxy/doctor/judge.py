@@ -18,12 +18,12 @@ from awfproxy.errors import (
     PathDenied,
     table,
 )
-from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers.provider import Provider, Trial
 from awfproxy.service.exit import ExitCode
 from awfproxy.service.probe import Attempt, quotes
 from awfproxy.service.validator import Policy, Quit
-from awfproxy.settings import Probe
+from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.values import Probe
 from awfproxy.wire.target import Origin
 
 SERVICE = "awf-api-proxy"

@@ -24,11 +24,11 @@ from awfproxy.doctor.way import try_way
 from awfproxy.errors import AwfError
 from awfproxy.net.ready import origin_endpoint
 from awfproxy.net.tls import ClientTls
-from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers.provider import Provider
 from awfproxy.service.exit import ExitCode
 from awfproxy.service.probe import KeyProbe
-from awfproxy.settings import Settings, in_force
+from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.values import Settings, in_force
 
 LOCAL_LIMIT = 5.0
 """Seconds for what awfproxy answers from memory."""

@@ -15,7 +15,8 @@ from zope.interface import implementer
 from awfproxy.net.dial import TcpEndpoint
 from awfproxy.net.ready import OriginEndpoint
 from awfproxy.net.tls import ClientTls
-from awfproxy.settings import Deadlines, Egress
+from awfproxy.settings.syntax import Egress
+from awfproxy.settings.values import Deadlines
 from awfproxy.wire.target import Origin
 
 Dial = Callable[[Any, str, int], IStreamClientEndpoint]

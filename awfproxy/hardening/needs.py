@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 
 from awfproxy.hardening.landlock import DEVICE, KEEP, READ, SOCKETS, Access, Policy
-from awfproxy.readings import LOG_FOLDER
-from awfproxy.settings import Settings
+from awfproxy.settings.readings import LOG_FOLDER
+from awfproxy.settings.values import Settings
 
 _DNS = 53
 _SYSTEM = ("/usr", "/lib", "/lib64")

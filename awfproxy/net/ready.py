@@ -28,7 +28,8 @@ from awfproxy.errors import (
 from awfproxy.net.dial import TcpEndpoint
 from awfproxy.net.egress import SquidConnectEndpoint
 from awfproxy.net.tls import ClientTls, TlsConnection
-from awfproxy.settings import Deadlines, Egress, Settings
+from awfproxy.settings.syntax import Egress
+from awfproxy.settings.values import Deadlines, Settings
 from awfproxy.wire.target import Origin
 
 

@@ -7,7 +7,7 @@ from awfproxy.net.deadlines import Sweep
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.providers.provider import Provider
 from awfproxy.proxy.crossorigin import TrustedOrigins
-from awfproxy.settings import Deadlines
+from awfproxy.settings.values import Deadlines
 from awfproxy.wire.target import Origin
 
 

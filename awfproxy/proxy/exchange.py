@@ -35,7 +35,7 @@ from awfproxy.observe.leakguard import SHORTEST, LeakGuard
 from awfproxy.providers.provider import Access, Provider
 from awfproxy.providers.rules import Rules
 from awfproxy.proxy.tunnel import Tunnel
-from awfproxy.settings import Deadlines, WebSocketLimits
+from awfproxy.settings.values import Deadlines, WebSocketLimits
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.upstream.pool import Pool
 from awfproxy.wire.framing import NO_BODY, Framing

@@ -15,7 +15,7 @@ from awfproxy.providers.provider import Provider
 from awfproxy.proxy.channel import Channel
 from awfproxy.proxy.crossorigin import NO_OTHERS, TrustedOrigins
 from awfproxy.proxy.responses import error_response
-from awfproxy.settings import Deadlines
+from awfproxy.settings.values import Deadlines
 from awfproxy.wire.target import Origin
 
 _OVER_LIMIT = 64

@@ -12,7 +12,7 @@ from typing import Protocol as Interface
 from awfproxy.errors import AwfError, IncompleteMessage, ShuttingDown
 from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
 from awfproxy.observe.leakguard import LeakGuard
-from awfproxy.settings import WebSocketLimits
+from awfproxy.settings.values import WebSocketLimits
 
 _DRAIN_SILENCE = 2.0
 """Seconds of silence after which a tunnel is ended while the process stops."""

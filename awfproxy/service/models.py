@@ -15,10 +15,10 @@ from awfproxy.credentials.injector import prepare_request
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors import AwfError
 from awfproxy.observe.models import ModelLists
-from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers.models import model_names, models_target
 from awfproxy.service.ask import Answer, Asker
 from awfproxy.service.together import all_of
+from awfproxy.settings.provider import ProviderSettings
 from awfproxy.wire.framing import NO_BODY
 from awfproxy.wire.message import RequestHead
 

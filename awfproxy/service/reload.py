@@ -23,12 +23,12 @@ from awfproxy.credentials.store import CredentialStore, InForce
 from awfproxy.credentials.verdict import Verdict
 from awfproxy.errors import ConfigError
 from awfproxy.observe.health import Health
-from awfproxy.provider_settings import ProviderSettings
 from awfproxy.service.exit import ExitCode
 from awfproxy.service.probe import KeyProbe
 from awfproxy.service.systemd import Notifier
 from awfproxy.service.validator import Quit, validator_for
-from awfproxy.settings import Probe, Settings
+from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.values import Probe, Settings
 
 LOOK_INTERVAL = 2.0
 """Seconds between two looks at the key files."""

@@ -43,11 +43,11 @@ from awfproxy.errors import (
     TlsUntrusted,
 )
 from awfproxy.observe.health import Health
-from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers.provider import Provider
 from awfproxy.service.exit import ExitCode
 from awfproxy.service.probe import Attempt, KeyProbe
-from awfproxy.settings import Probe, Settings
+from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.values import Probe, Settings
 from awfproxy.wire.target import Origin
 
 ATTEMPT_LIMIT = 30.0

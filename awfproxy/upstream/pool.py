@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from awfproxy.errors import AwfError, InternalError
 from awfproxy.net.deadlines import INTERVAL, Sweep
-from awfproxy.settings import PoolLimits
+from awfproxy.settings.values import PoolLimits
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.upstream.cooldown import Cooldown
 

@@ -144,7 +144,7 @@ def test_list_of_plugins_was_written_when_the_image_was_built(without_keys: Cont
 
 
 def test_modules_are_compiled_beforehand(without_keys: Container) -> None:
-    done = without_keys.run("python", "-v", "-c", "import awfproxy.settings")
+    done = without_keys.run("python", "-v", "-c", "import awfproxy.settings.load")
     loaded = [line for line in done.stderr.splitlines() if line.startswith("# code object from '/opt")]
     assert len(loaded) > 10
     assert all(".pyc'" in line for line in loaded)

@@ -38,7 +38,8 @@ from awfproxy.proxy.pages import LocalPages
 from awfproxy.proxy.resource import ReverseProxyResource
 from awfproxy.proxy.site import ProxySite
 from awfproxy.proxy.tunnel import Tunnel
-from awfproxy.settings import Deadlines, Egress, PoolLimits, WebSocketLimits
+from awfproxy.settings.syntax import Egress
+from awfproxy.settings.values import Deadlines, PoolLimits, WebSocketLimits
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.upstream.pool import Pool
 from tests.kit.certificates import Authority

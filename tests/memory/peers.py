@@ -28,7 +28,6 @@ from awfproxy.observe.metrics import Metrics, ProcessMetrics
 from awfproxy.observe.models import ModelLists
 from awfproxy.observe.part import PagePart
 from awfproxy.observe.requestevents import RequestEvents
-from awfproxy.profile import DEFAULT
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Asked
 from awfproxy.providers.rules import NO_RULES
@@ -36,7 +35,8 @@ from awfproxy.proxy.exchange import Forwarding
 from awfproxy.proxy.pages import LocalPages
 from awfproxy.proxy.resource import ReverseProxyResource
 from awfproxy.proxy.site import ProxySite
-from awfproxy.settings import Deadlines, PoolLimits, WebSocketLimits
+from awfproxy.settings.profile import DEFAULT
+from awfproxy.settings.values import Deadlines, PoolLimits, WebSocketLimits
 from awfproxy.upstream.pool import Pool
 
 

@@ -13,10 +13,10 @@ from awfproxy.credentials.secret import Secret
 from awfproxy.observe.metrics import MOST_CALLERS
 from awfproxy.observe.part import PagePart
 from awfproxy.observe.prometheus import exposition
-from awfproxy.profile import GH_AW
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Asked
 from awfproxy.providers.rules import parse_rules
+from awfproxy.settings.profile import GH_AW
 from tests.kit.tokens import KEY, token
 from tests.memory.peers import SWITCHED, House, answer, get, handshake, post, responses, statuses
 

@@ -6,7 +6,7 @@ import io
 import pytest
 from twisted.web.resource import Resource
 
-from awfproxy.settings import Deadlines
+from awfproxy.settings.values import Deadlines
 from tests.memory.peers import answer, chunk, chunked_post, get, post, responses, statuses
 
 LINGER = 2.0

@@ -9,11 +9,12 @@ from awfproxy.cli import check
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
 from awfproxy.errors import EgressDenied, EgressUnreachable, TlsUntrusted
-from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Asked
 from awfproxy.service.probe import Attempt, KeyProbe
-from awfproxy.settings import Egress, Probe, Settings
+from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.syntax import Egress
+from awfproxy.settings.values import Probe, Settings
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 
 from awfproxy.cli.demo import FIRST_LINE, command_line, environment, main, what_to_try
 from awfproxy.credentials.secret import Secret
-from awfproxy.options import BY_NAME, CommandLineError
+from awfproxy.settings.options import BY_NAME, CommandLineError
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 10000)
 URL = "http://127.0.0.1:10000"

@@ -15,7 +15,8 @@ from awfproxy.errors import (
     TlsTimeout,
 )
 from awfproxy.net.tls import ClientTls
-from awfproxy.settings import Deadlines, Egress
+from awfproxy.settings.syntax import Egress
+from awfproxy.settings.values import Deadlines
 from awfproxy.wire.target import Origin
 from tests.memory.peers import Endpoint, Loop
 

@@ -6,8 +6,8 @@ from twisted.internet.defer import Deferred
 
 from awfproxy.credentials.verdict import Accepted
 from awfproxy.errors import EgressDenied, EgressTimeout, EgressUnreachable
-from awfproxy.profile import DEFAULT
-from awfproxy.settings import Deadlines, PoolLimits
+from awfproxy.settings.profile import DEFAULT
+from awfproxy.settings.values import Deadlines, PoolLimits
 from awfproxy.wire.message import field
 from tests.memory.peers import answer, chunk, chunked_post, get, post, responses, statuses
 

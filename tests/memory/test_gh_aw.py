@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from awfproxy.profile import GH_AW
+from awfproxy.settings.profile import GH_AW
 from awfproxy.wire.parser import RequestHeadReader
 from tests.memory.peers import House, answer, get, post, responses
 

@@ -7,13 +7,14 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import globalLogPublisher
 
-from awfproxy.commandline import parse
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors import EgressDenied
 from awfproxy.observe.models import ModelLists
 from awfproxy.service.ask import Answer, NoAnswer
 from awfproxy.service.models import LARGEST, LIMIT, Listed, ModelFetch
-from awfproxy.settings import in_force, load
+from awfproxy.settings.commandline import parse
+from awfproxy.settings.load import load
+from awfproxy.settings.values import in_force
 
 NOW = "2026-01-02T03:04:05.678Z"
 

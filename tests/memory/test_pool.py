@@ -8,7 +8,7 @@ from twisted.internet.defer import fail
 
 from awfproxy.errors import EgressDenied, EgressTimeout, EgressUnreachable, InternalError
 from awfproxy.net.deadlines import Sweep
-from awfproxy.settings import PoolLimits
+from awfproxy.settings.values import PoolLimits
 from awfproxy.upstream.pool import Pool
 from awfproxy.wire.framing import NO_BODY
 from awfproxy.wire.message import RequestHead, field

@@ -24,7 +24,8 @@ from awfproxy.errors import (
 )
 from awfproxy.net.ready import OriginEndpoint
 from awfproxy.net.tls import ClientTls
-from awfproxy.settings import Deadlines, Egress
+from awfproxy.settings.syntax import Egress
+from awfproxy.settings.values import Deadlines
 from awfproxy.wire.target import Origin
 from tests.kit.certificates import Authority
 from tests.memory.peers import Endpoint, Loop

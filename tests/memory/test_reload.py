@@ -8,14 +8,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
-from awfproxy.caller_settings import CallerSettings
 from awfproxy.callers.store import CallersInForce
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.credentials.verdict import Accepted, Rejected, Unverified
 from awfproxy.errors import ConfigError, EgressDenied, EgressUnreachable
 from awfproxy.observe.health import Health
-from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers import anthropic, openai
 from awfproxy.providers.provider import Asked
 from awfproxy.providers.rules import parse_rules
@@ -29,7 +27,9 @@ from awfproxy.service.reload import (
     judge_by_validator,
     key_files,
 )
-from awfproxy.settings import Entry, Probe, Settings, in_force
+from awfproxy.settings.callers import CallerSettings
+from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.values import Entry, Probe, Settings, in_force
 from awfproxy.wire.target import Origin
 
 GOOD = Judged(taken=True, verdict=Accepted())

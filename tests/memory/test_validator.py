@@ -39,7 +39,7 @@ from awfproxy.service.validator import (
     Validator,
     pause,
 )
-from awfproxy.settings import Probe
+from awfproxy.settings.values import Probe
 from awfproxy.wire.target import Origin
 
 GRACE, DEADLINE = 5.0, 60.0

@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from awfproxy.settings import Deadlines, PoolLimits, WebSocketLimits
+from awfproxy.settings.values import Deadlines, PoolLimits, WebSocketLimits
 from tests.memory.peers import SWITCHED, Wire, answer, get, handshake, responses
 
 EVIL = b"GET /evil HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -10,11 +10,12 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from awfproxy.callers.allowed import Allowed, Peer, group, user
 from awfproxy.callers.reach import Reach, is_loopback, reach
-from awfproxy.commandline import parse
 from awfproxy.errors import ConfigError
 from awfproxy.service.places import is_local
 from awfproxy.service.reload import key_files
-from awfproxy.settings import Settings, load
+from awfproxy.settings.commandline import parse
+from awfproxy.settings.load import load
+from awfproxy.settings.values import Settings
 from tests.kit.tokens import KEY
 
 Seen = Callable[[str, str, str], None]

@@ -8,13 +8,13 @@ import pytest
 from awfproxy.agents.agent import Agent, Choice
 from awfproxy.agents.place import Place
 from awfproxy.agents.registry import AGENTS
-from awfproxy.commandline import default, variables
 from awfproxy.credentials.injector import HOP_BY_HOP, STRIPPED
 from awfproxy.credentials.sources import read_file
-from awfproxy.given import resolve_all
 from awfproxy.observe.accesslog import Outcome
-from awfproxy.options import OPTIONS, PROVIDER_SETTINGS, Option
 from awfproxy.service.exit import ExitCode
+from awfproxy.settings.commandline import default, variables
+from awfproxy.settings.given import resolve_all
+from awfproxy.settings.options import OPTIONS, PROVIDER_SETTINGS, Option
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -26,12 +26,12 @@ from awfproxy.errors import (
     PathDenied,
     TlsUntrusted,
 )
-from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers import anthropic, copilot, gemini, openai, vertex
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.compatible import compatible
 from awfproxy.providers.provider import Asked, Provider, Trial
 from awfproxy.service.probe import Attempt
+from awfproxy.settings.provider import ProviderSettings
 
 OPENAI = openai.PROVIDER
 ACCESS = OPENAI.access(Asked())

@@ -7,7 +7,7 @@ import pytest
 
 from awfproxy import errors
 from awfproxy.errors import AwfError, ConfigError, EgressFailed, Hop, PathDenied, table
-from awfproxy.options import BY_NAME
+from awfproxy.settings.options import BY_NAME
 
 ROWS = [row for row in table() if row.__module__ == errors.__name__]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "errors.md"

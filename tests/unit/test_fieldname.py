@@ -3,7 +3,7 @@
 import pytest
 
 from awfproxy.credentials.injector import HOP_BY_HOP, STRIPPED
-from awfproxy.syntax import auth_field
+from awfproxy.settings.syntax import auth_field
 from awfproxy.wire.fieldname import RESERVED, alike, field_name, field_value
 
 CREDENTIALS = {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"chatgpt-account-id"}

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 
 import pytest
 
-from awfproxy.commandline import parse
 from awfproxy.credentials.injector import prepare_request
 from awfproxy.credentials.shape import check_shape
 from awfproxy.errors import ConfigError
-from awfproxy.profile import GH_AW, PROFILES
-from awfproxy.provider_settings import ProviderSettings
 from awfproxy.providers.builtin import BUILT_IN
-from awfproxy.readings import NOT_HONOURED, not_honoured
-from awfproxy.settings import Egress, Probe, Settings, in_force, load
+from awfproxy.settings.commandline import parse
+from awfproxy.settings.load import load
+from awfproxy.settings.profile import GH_AW, PROFILES
+from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.readings import NOT_HONOURED, not_honoured
+from awfproxy.settings.syntax import Egress
+from awfproxy.settings.values import Probe, Settings, in_force
 from awfproxy.wire.framing import NO_BODY
 from awfproxy.wire.message import RequestHead, field
 from awfproxy.wire.target import Origin

@@ -18,14 +18,6 @@ ORDER = (
 )  # fmt: skip
 """A module imports only from its own room and from rooms before it."""
 
-SETTINGS_ROOM = frozenset(
-    {
-        "profile", "readings", "syntax", "options", "commandline", "given", "provider_settings",
-        "caller_settings", "settings",
-    }
-)  # fmt: skip
-"""Modules at the top that together are the room `settings`."""
-
 IMPURE = frozenset({"awfproxy.credentials.sources", "awfproxy.agents.files"})
 """In a pure room, but reads or writes files for it."""
 
@@ -58,9 +50,7 @@ MODULES = modules()
 
 def room(module: str) -> str:
     """'' for the package itself, which only holds the version."""
-    parts = module.split(".")
-    top = parts[1] if len(parts) > 1 else ""
-    return "settings" if top in SETTINGS_ROOM else top
+    return "".join(module.split(".")[1:2])
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:

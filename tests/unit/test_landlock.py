@@ -8,7 +8,8 @@ import pytest
 from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.hardening.landlock import DEVICE, KEEP, READ, SOCKETS, Access, Policy, described, ruleset
 from awfproxy.hardening.needs import Surroundings, bound, code, places, policy
-from awfproxy.settings import Settings, load
+from awfproxy.settings.load import load
+from awfproxy.settings.values import Settings
 
 KEY = "sk-proj-" + "Zq8kT3vB9xW2mN7pL4rD6sF1" * 2
 NOTHING = Policy((), frozenset(), frozenset())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from awfproxy.profile import GH_AW
+from awfproxy.settings.profile import GH_AW
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "migrating.md").read_text()

@@ -15,11 +15,11 @@ import pytest
 from twisted.logger import LogLevel, eventAsJSON, eventAsText, formatEvent
 from twisted.python.failure import Failure
 
-from awfproxy.commandline import parse
 from awfproxy.credentials.secret import KEY_BEGINNINGS, Secret
 from awfproxy.credentials.store import CredentialStore
-from awfproxy.options import CommandLineError
-from awfproxy.syntax import port
+from awfproxy.settings.commandline import parse
+from awfproxy.settings.options import CommandLineError
+from awfproxy.settings.syntax import port
 from tests.kit.canary import Watch
 
 

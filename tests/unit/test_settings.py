@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import attrs
 import pytest
 
-from awfproxy.commandline import help_text, parse
 from awfproxy.errors import ConfigError
-from awfproxy.options import BY_NAME, OPTIONS, PROVIDER_SETTINGS, CommandLineError
-from awfproxy.provider_settings import ProviderSettings
-from awfproxy.settings import Deadlines, Egress, Entry, PoolLimits, Probe, Settings, WebSocketLimits, load
+from awfproxy.settings.commandline import help_text, parse
+from awfproxy.settings.load import load
+from awfproxy.settings.options import BY_NAME, OPTIONS, PROVIDER_SETTINGS, CommandLineError
+from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.syntax import Egress
+from awfproxy.settings.values import Deadlines, Entry, PoolLimits, Probe, Settings, WebSocketLimits
 from awfproxy.wire.target import Origin, join_base_path
 
 PROXY = "http://squid:3128"

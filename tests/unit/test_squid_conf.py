@@ -7,8 +7,8 @@ import pytest
 
 from awfproxy.cli import squid_conf as verb
 from awfproxy.cli.main import main as console
+from awfproxy.settings.syntax import LONGEST_WAIT
 from awfproxy.squid import included, listen, source, squid_conf
-from awfproxy.syntax import LONGEST_WAIT
 from awfproxy.wire.target import Origin
 
 SOURCES = ("172.30.0.30",)

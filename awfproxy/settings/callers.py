@@ -1,6 +1,6 @@
 """Who may call: caller tokens, users on unix sockets, or everyone who reaches a port.
 
-Pure, like `settings`. What cannot be told from an endpoint's description (inherited sockets, names) the gate
+What cannot be told from an endpoint's description (inherited sockets, names) the gate
 judges by the open socket's address.
 """
 
@@ -16,9 +16,9 @@ from awfproxy.callers.reach import Reach, reach
 from awfproxy.callers.store import CallersInForce
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.sources import ModeOf, ReadFile
-from awfproxy.given import AllGiven, Given, refuse
-from awfproxy.provider_settings import ProviderSettings
-from awfproxy.syntax import quoted
+from awfproxy.settings.given import AllGiven, Given, refuse
+from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.syntax import quoted
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """One provider's settings: where agents connect for it, where it is, with which keys, and what it lets pass.
 
-Pure, like `settings`, which puts the providers together.
+`load` puts the providers together.
 """
 
 import os
@@ -12,10 +12,10 @@ from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.shape import check_shape
 from awfproxy.credentials.sources import KeyFound, ModeOf, ReadFile, find_key
 from awfproxy.errors import ConfigError
-from awfproxy.given import AllGiven, Given
 from awfproxy.providers.provider import Access, Asked, Provider
 from awfproxy.providers.rules import NO_RULES, Rules
-from awfproxy.syntax import tcp_endpoint
+from awfproxy.settings.given import AllGiven, Given
+from awfproxy.settings.syntax import tcp_endpoint
 
 _PLAIN_SOCKETS = ("tcp", "tcp6", "unix", "systemd")
 

@@ -11,10 +11,14 @@ from typing import Any
 
 import attrs
 
-from awfproxy.commandline import did_you_mean
 from awfproxy.credentials.sources import ReadFile
 from awfproxy.errors import ConfigError
-from awfproxy.options import (
+from awfproxy.providers.builtin import BUILT_IN
+from awfproxy.providers.compatible import compatible
+from awfproxy.providers.provider import Provider
+from awfproxy.providers.rules import Rules, parse_rules
+from awfproxy.settings.commandline import did_you_mean
+from awfproxy.settings.options import (
     BUILT_IN_OPTIONS,
     BY_NAME,
     PROVIDER_SETTINGS,
@@ -22,13 +26,9 @@ from awfproxy.options import (
     Option,
     option_of,
 )
-from awfproxy.profile import DEFAULT as DEFAULT_PROFILE
-from awfproxy.profile import PROFILES, Profile
-from awfproxy.providers.builtin import BUILT_IN
-from awfproxy.providers.compatible import compatible
-from awfproxy.providers.provider import Provider
-from awfproxy.providers.rules import Rules, parse_rules
-from awfproxy.syntax import NotANumber, quoted
+from awfproxy.settings.profile import DEFAULT as DEFAULT_PROFILE
+from awfproxy.settings.profile import PROFILES, Profile
+from awfproxy.settings.syntax import NotANumber, quoted
 
 COMMAND_LINE = "command line"
 DEFAULT = "default"

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 import attrs
 
-from awfproxy.syntax import quoted, target
+from awfproxy.settings.syntax import quoted, target
 
 LOG_FOLDER = "/var/log/api-proxy"
 """Where the sidecar puts its files, unless AWF_API_PROXY_LOG_DIR names another folder."""

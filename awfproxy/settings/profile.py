@@ -7,7 +7,7 @@ import attrs
 from awfproxy.credentials.requestid import NAME, as_the_sidecar_sends
 from awfproxy.providers.provider import Access, Provider
 from awfproxy.providers.sidecar import in_its_style
-from awfproxy.readings import READINGS, Reading, notices
+from awfproxy.settings.readings import READINGS, Reading, notices
 from awfproxy.wire.message import RequestHead
 
 

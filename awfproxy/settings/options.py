@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 
-from awfproxy import syntax
 from awfproxy.callers.allowed import group, user
 from awfproxy.errors import ConfigError
-from awfproxy.profile import PROFILES
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
+from awfproxy.settings import syntax
+from awfproxy.settings.profile import PROFILES
 
 
 class CommandLineError(ConfigError):

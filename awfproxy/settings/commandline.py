@@ -7,7 +7,8 @@ from difflib import get_close_matches
 import attrs
 
 from awfproxy.credentials.secret import KEY_BEGINNINGS
-from awfproxy.options import (
+from awfproxy.providers.builtin import BUILT_IN
+from awfproxy.settings.options import (
     BY_NAME,
     EACH,
     OPTIONS,
@@ -16,7 +17,6 @@ from awfproxy.options import (
     Option,
     option_of,
 )
-from awfproxy.providers.builtin import BUILT_IN
 
 
 @attrs.frozen

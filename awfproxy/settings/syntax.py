@@ -1,6 +1,6 @@
 """How the values of options are written: from text to typed values, each parser a pure function.
 
-A parser raises `ValueError` with what is wrong and what to write instead; `settings` puts the option's
+A parser raises `ValueError` with what is wrong and what to write instead; `given` puts the option's
 name and the place in front. Texts that may hold a credential (the egress proxy's URL) are never echoed.
 """
 
