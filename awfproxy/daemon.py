@@ -20,7 +20,8 @@ from twisted.python.components import Componentized
 from awfproxy.callers.reach import Reach, reach
 from awfproxy.callers.store import CallerStore
 from awfproxy.credentials.store import CredentialStore
-from awfproxy.errors import AwfError, ConfigError
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.net.deadlines import Sweep
 from awfproxy.net.hub import Hub
 from awfproxy.net.listener import ListeningEndpoint, SharingPorts

@@ -21,7 +21,7 @@ from twisted.python.logfile import LogFile
 
 import awfproxy
 from awfproxy.credentials.sources import mode_of, read_file, read_file_at_once
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.hardening.environ import Environment, credentials, forget
 from awfproxy.hardening.needs import Surroundings, code, policy
 from awfproxy.hardening.process import close_to_others, no_core_file

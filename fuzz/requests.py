@@ -8,7 +8,7 @@ import h11._connection
 
 from awfproxy.credentials.injector import prepare_request, prepare_trailers
 from awfproxy.credentials.secret import Secret
-from awfproxy.errors import ClientError, MalformedMessage
+from awfproxy.errors.client import ClientError, MalformedMessage
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Asked
 from awfproxy.proxy.admission import Admitted, admit

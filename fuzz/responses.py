@@ -7,7 +7,8 @@ import h11
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from awfproxy.errors import AwfError, OriginError
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.origin import OriginError
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.wire.framing import NO_BODY, Framing
 from awfproxy.wire.message import Fields, RequestHead, ResponseHead, serialise_response

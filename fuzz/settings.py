@@ -1,6 +1,6 @@
 """The operator's file: settings, or a refusal that does not quote what it is about."""
 
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.settings.commandline import parse
 from awfproxy.settings.load import load
 

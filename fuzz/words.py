@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 
 from awfproxy.credentials.verdict import read_error
-from awfproxy.errors import AmbiguousTarget, BadTarget, PathDenied
+from awfproxy.errors.client import AmbiguousTarget, BadTarget, PathDenied
 from awfproxy.net.egress import connect_answer
 from awfproxy.observe.accesslog import AccessLine, AccessRecord, Outcome
 from awfproxy.observe.endmarker import EndMarker

@@ -10,7 +10,7 @@ from os.path import dirname, join
 import attrs
 
 from awfproxy.agents.agent import ConfigFile
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 
 LARGEST = 4 * 1024 * 1024
 

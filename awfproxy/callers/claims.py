@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from awfproxy.errors import CallerTokenScope
+from awfproxy.errors.callers import CallerTokenScope
 from awfproxy.providers.rules import NO_RULES, Rules, parse_rules
 
 ISSUER = "awfproxy/1"

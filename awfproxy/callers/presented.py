@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from awfproxy.credentials.injector import KEY_SUBPROTOCOL
 from awfproxy.credentials.shape import OF_OURS
-from awfproxy.errors import CallerTokenInvalid, CallerTokenMissing
+from awfproxy.errors.callers import CallerTokenInvalid, CallerTokenMissing
 from awfproxy.providers.provider import Access
 from awfproxy.wire.message import RequestHead
 from awfproxy.wire.target import parameters

@@ -9,7 +9,7 @@ from awfproxy.callers import token
 from awfproxy.callers.claims import Claims
 from awfproxy.callers.presented import presented
 from awfproxy.credentials.secret import Secret
-from awfproxy.errors import CallerTokenExpired, CallerTokenInvalid, CallerTokenRevoked
+from awfproxy.errors.callers import CallerTokenExpired, CallerTokenInvalid, CallerTokenRevoked
 from awfproxy.providers.provider import Access
 from awfproxy.wire.message import RequestHead
 from awfproxy.wire.target import join_base_path

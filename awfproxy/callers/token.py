@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from awfproxy.callers.claims import ISSUER, REQUIRED, Claims, read_claims
 from awfproxy.credentials.secret import Secret
-from awfproxy.errors import CallerTokenInvalid
+from awfproxy.errors.callers import CallerTokenInvalid
 
 LONGEST = 4096
 """Octets. As with a key, what is longer is not even looked at."""

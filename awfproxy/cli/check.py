@@ -19,7 +19,7 @@ from awfproxy.cli.running import Interrupted, run
 from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.credentials.verdict import describe
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.net.ready import origin_endpoint
 from awfproxy.observe.health import Health
 from awfproxy.providers.builtin import BUILT_IN

@@ -27,7 +27,7 @@ from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.daemon import make_services
 from awfproxy.demo import egress, origin
 from awfproxy.demo.certificates import make_identity
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.observe.logs import LogWriter
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.service.exit import ExitCode, complain

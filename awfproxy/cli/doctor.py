@@ -30,7 +30,7 @@ from awfproxy.doctor.found import agent_findings
 from awfproxy.doctor.show import Lines, as_json
 from awfproxy.doctor.step import exit_code, failed, ok, skipped
 from awfproxy.doctor.walk import OTHER_SIDE, Listener, Stopped, Walk, Wishes
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.net.tls import ClientTls
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider

@@ -24,7 +24,7 @@ from awfproxy.callers.token import LONGEST, has_form
 from awfproxy.cli.envline import ALL, Asked, UsageError, help_text, parse
 from awfproxy.credentials.shape import looks_real
 from awfproxy.credentials.sources import read_file
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 
 EX_USAGE = 64
 EX_CONFIG = 78

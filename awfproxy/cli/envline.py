@@ -10,7 +10,7 @@ from awfproxy.agents.agent import Agent, Choice, parse_model
 from awfproxy.agents.formats import FORMATS
 from awfproxy.agents.place import PORTS, Place, parse_host, parse_port
 from awfproxy.agents.registry import AGENTS, BY_NAME
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 
 T = TypeVar("T")
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from awfproxy.credentials.sources import read_file
-from awfproxy.errors import ClientError, ConfigError
+from awfproxy.errors.client import ClientError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.provider import Provider
 from awfproxy.providers.rules import canonical
 from awfproxy.proxy.admission import admit

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from awfproxy.credentials.sources import mode_of, read_file
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.service.exit import ExitCode, complain
 from awfproxy.settings.commandline import CommandLine, help_text, parse
 from awfproxy.settings.given import AllGiven, resolve_all

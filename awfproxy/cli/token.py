@@ -13,7 +13,7 @@ from awfproxy.callers import token
 from awfproxy.callers.claims import Claims
 from awfproxy.callers.keyfile import new_key
 from awfproxy.credentials.sources import read_file
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.service.exit import ExitCode, complain
 from awfproxy.settings.callers import KEY_FILE, token_keys
 from awfproxy.settings.commandline import help_text, parse

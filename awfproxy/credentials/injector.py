@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import starmap
 
 from awfproxy.credentials.secret import Secret
-from awfproxy.errors import CredentialMissing
+from awfproxy.errors.own import CredentialMissing
 from awfproxy.providers.provider import Access, Added, KeyUse
 from awfproxy.providers.rules import OVERRIDES
 from awfproxy.wire.framing import CHUNKED, UNTIL_CLOSE, Framing, Length

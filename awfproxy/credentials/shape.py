@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from awfproxy.credentials.secret import Secret
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.provider import Provider
 
 LONGEST = 4096

@@ -18,7 +18,7 @@ import attrs
 
 from awfproxy.credentials.secret import KEY_BEGINNINGS, Secret
 from awfproxy.credentials.shape import check_shape
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.provider import KeyUse, Provider
 
 _SCHEME = re.compile(rb"(?i)\A(bearer|token) +")

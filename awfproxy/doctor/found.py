@@ -14,7 +14,7 @@ from awfproxy.agents.leads import findings
 from awfproxy.agents.place import Place
 from awfproxy.agents.warnings import held
 from awfproxy.credentials.shape import looks_real
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 
 
 def agent_findings(

@@ -9,15 +9,12 @@ from awfproxy.credentials.verdict import CannotTell, ProviderError, Rejected, de
 from awfproxy.doctor.client import Answer
 from awfproxy.doctor.events import events, failure, has_ended
 from awfproxy.doctor.step import Outcome, failed, ok
-from awfproxy.errors import (
-    AmbiguousTarget,
-    AwfError,
-    CallerRefused,
-    ConfigError,
-    CredentialMissing,
-    PathDenied,
-    table,
-)
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.callers import CallerRefused
+from awfproxy.errors.client import AmbiguousTarget, PathDenied
+from awfproxy.errors.configuration import ConfigError
+from awfproxy.errors.own import CredentialMissing
+from awfproxy.errors.table import table
 from awfproxy.providers.provider import Provider, Trial
 from awfproxy.service.exit import ExitCode
 from awfproxy.service.probe import Attempt, quotes

@@ -21,7 +21,7 @@ from awfproxy.doctor.client import PLACEHOLDER, Answer, Client, was_cut
 from awfproxy.doctor.door import Door
 from awfproxy.doctor.step import Outcome, State, Step, failed, ok, skipped
 from awfproxy.doctor.way import try_way
-from awfproxy.errors import AwfError
+from awfproxy.errors.base import AwfError
 from awfproxy.net.ready import origin_endpoint
 from awfproxy.net.tls import ClientTls
 from awfproxy.providers.provider import Provider

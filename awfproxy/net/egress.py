@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from awfproxy.credentials.secret import Secret
-from awfproxy.errors import (
+from awfproxy.errors.egress import (
     EgressAuthRequired,
     EgressDenied,
     EgressError,

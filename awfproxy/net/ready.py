@@ -14,17 +14,11 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from awfproxy.errors import (
-    AwfError,
-    EgressFailed,
-    EgressTimeout,
-    EgressUnreachable,
-    InternalError,
-    OriginConnectTimeout,
-    OriginUnreachable,
-    OutOfDescriptors,
-    TlsTimeout,
-)
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.egress import EgressFailed, EgressTimeout, EgressUnreachable
+from awfproxy.errors.origin import OriginConnectTimeout, OriginUnreachable
+from awfproxy.errors.own import InternalError, OutOfDescriptors
+from awfproxy.errors.tls import TlsTimeout
 from awfproxy.net.dial import TcpEndpoint
 from awfproxy.net.egress import SquidConnectEndpoint
 from awfproxy.net.tls import ClientTls, TlsConnection

@@ -18,14 +18,8 @@ from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProto
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from awfproxy.errors import (
-    ConfigError,
-    TlsClosed,
-    TlsFailed,
-    TlsNameMismatch,
-    TlsProtocolError,
-    TlsUntrusted,
-)
+from awfproxy.errors.configuration import ConfigError
+from awfproxy.errors.tls import TlsClosed, TlsFailed, TlsNameMismatch, TlsProtocolError, TlsUntrusted
 
 _ALPN = "http/1.1"
 _RECORD = 16384

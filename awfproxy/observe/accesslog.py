@@ -12,7 +12,8 @@ from typing import Any
 import attrs
 from twisted.logger import Logger, LogLevel
 
-from awfproxy.errors import AwfError, BadWebSocketHandshake, Hop, WebSocketUnsupported
+from awfproxy.errors.base import AwfError, Hop
+from awfproxy.errors.client import BadWebSocketHandshake, WebSocketUnsupported
 from awfproxy.observe.metrics import Metrics
 from awfproxy.wire.target import path_of
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified, Verdict
 from awfproxy.credentials.verdict import key_state as _key_state
-from awfproxy.errors import AwfError
+from awfproxy.errors.base import AwfError
 
 
 class Health:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from awfproxy.errors import AwfError
+from awfproxy.errors.base import AwfError
 from awfproxy.providers.provider import (
     QUESTION,
     Access,

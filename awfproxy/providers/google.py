@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from awfproxy.errors import AwfError
+from awfproxy.errors.base import AwfError
 from awfproxy.providers.provider import Access, Asked, KeyUse, Provider, bare_key
 from awfproxy.wire.target import Origin
 

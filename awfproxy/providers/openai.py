@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from awfproxy.errors import AwfError, Hop
+from awfproxy.errors.base import AwfError, Hop
 from awfproxy.providers import byok
 from awfproxy.providers.provider import (
     QUESTION,

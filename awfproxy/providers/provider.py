@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from awfproxy.errors import AwfError
+from awfproxy.errors.base import AwfError
 from awfproxy.providers.rules import NO_RULES, Rules
 from awfproxy.wire.fieldname import alike
 from awfproxy.wire.target import Origin

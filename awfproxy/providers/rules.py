@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from awfproxy.errors import AmbiguousTarget, PathDenied
+from awfproxy.errors.client import AmbiguousTarget, PathDenied
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"})
 """What a rule can name; another method is met by `*` alone."""

@@ -9,20 +9,12 @@ from http import HTTPStatus
 
 import attrs
 
-from awfproxy.errors import (
-    AwfError,
-    ClientError,
-    CredentialMissing,
-    EgressError,
-    Hop,
-    IncompleteMessage,
-    OriginError,
-    RequestBodyTimeout,
-    ResponseHeadTimeout,
-    StreamSilent,
-    TlsFailed,
-    WebSocketUnsupported,
-)
+from awfproxy.errors.base import AwfError, Hop
+from awfproxy.errors.client import ClientError, RequestBodyTimeout, WebSocketUnsupported
+from awfproxy.errors.egress import EgressError
+from awfproxy.errors.origin import IncompleteMessage, OriginError, ResponseHeadTimeout, StreamSilent
+from awfproxy.errors.own import CredentialMissing
+from awfproxy.errors.tls import TlsFailed
 from awfproxy.providers import byok
 from awfproxy.providers.provider import Provider
 

@@ -7,7 +7,7 @@ import re
 
 import attrs
 
-from awfproxy.errors import BadHost, BadWebSocketHandshake, MethodNotAllowed, WebSocketUnsupported
+from awfproxy.errors.client import BadHost, BadWebSocketHandshake, MethodNotAllowed, WebSocketUnsupported
 from awfproxy.proxy.crossorigin import NO_OTHERS, TrustedOrigins, refuse_foreign
 from awfproxy.wire.framing import Framing, request_framing
 from awfproxy.wire.message import RequestHead

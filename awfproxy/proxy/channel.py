@@ -14,7 +14,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from awfproxy.errors import AwfError, ClientError, InternalError, RequestHeadTimeout, TooManyConnections
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.client import ClientError, RequestHeadTimeout
+from awfproxy.errors.own import InternalError, TooManyConnections
 from awfproxy.net.deadlines import NEVER
 from awfproxy.net.transport import seen_ending
 from awfproxy.observe.accesslog import AccessRecord, Outcome

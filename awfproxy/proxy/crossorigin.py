@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import attrs
 
-from awfproxy.errors import ForeignOrigin
+from awfproxy.errors.client import ForeignOrigin
 from awfproxy.wire.message import RequestHead
 
 _OWN_SITE: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])

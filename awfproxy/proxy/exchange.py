@@ -15,18 +15,10 @@ import attrs
 from awfproxy.callers.store import CallerStore
 from awfproxy.credentials.injector import as_handshake, client_framing, prepare_trailers, prepare_with_key
 from awfproxy.credentials.store import CredentialStore
-from awfproxy.errors import (
-    AwfError,
-    ClientError,
-    CredentialMissing,
-    IncompleteMessage,
-    InternalError,
-    PoolExhausted,
-    RequestBodyTimeout,
-    ResponseHeadTimeout,
-    ShuttingDown,
-    StreamSilent,
-)
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.client import ClientError, RequestBodyTimeout
+from awfproxy.errors.origin import IncompleteMessage, ResponseHeadTimeout, StreamSilent
+from awfproxy.errors.own import CredentialMissing, InternalError, PoolExhausted, ShuttingDown
 from awfproxy.net.deadlines import NEVER
 from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
 from awfproxy.observe.endmarker import EndMarker

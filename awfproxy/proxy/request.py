@@ -12,7 +12,7 @@ from awfproxy.credentials.injector import (
     prepare_switch,
 )
 from awfproxy.credentials.requestid import with_request_id
-from awfproxy.errors import AwfError
+from awfproxy.errors.base import AwfError
 from awfproxy.observe.accesslog import AccessRecord
 from awfproxy.proxy.admission import persistent
 from awfproxy.proxy.channelsite import ChannelSite

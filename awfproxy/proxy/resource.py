@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.web.resource import Resource
 
-from awfproxy.errors import ClientError
+from awfproxy.errors.client import ClientError
 from awfproxy.proxy.exchange import Exchange, Forwarding
 from awfproxy.proxy.page import Page
 from awfproxy.proxy.request import Request

@@ -1,6 +1,6 @@
 """awfproxy's own responses, as bytes: error answers and local pages."""
 
-from awfproxy.errors import AwfError
+from awfproxy.errors.base import AwfError
 from awfproxy.providers.provider import Provider
 from awfproxy.wire.message import Fields, ResponseHead, field, serialise_response
 

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
 from twisted.web.http import HTTPFactory
 from twisted.web.resource import Resource
 
-from awfproxy.errors import OutOfDescriptors
+from awfproxy.errors.own import OutOfDescriptors
 from awfproxy.net.deadlines import Sweep
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.providers.provider import Provider

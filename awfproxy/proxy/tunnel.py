@@ -9,7 +9,9 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol as Interface
 
-from awfproxy.errors import AwfError, IncompleteMessage, ShuttingDown
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.origin import IncompleteMessage
+from awfproxy.errors.own import ShuttingDown
 from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
 from awfproxy.observe.leakguard import LeakGuard
 from awfproxy.settings.values import WebSocketLimits

@@ -23,14 +23,9 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResp
 from zope.interface import implementer
 
 from awfproxy import __version__
-from awfproxy.errors import (
-    AwfError,
-    EgressTimeout,
-    EgressUnreachable,
-    IncompleteMessage,
-    OriginClosed,
-    OriginMalformed,
-)
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.egress import EgressTimeout, EgressUnreachable
+from awfproxy.errors.origin import IncompleteMessage, OriginClosed, OriginMalformed
 from awfproxy.wire.message import RequestHead
 from awfproxy.wire.target import Origin
 

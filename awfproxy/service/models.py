@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from awfproxy.credentials.injector import prepare_request
 from awfproxy.credentials.store import CredentialStore
-from awfproxy.errors import AwfError
+from awfproxy.errors.base import AwfError
 from awfproxy.observe.models import ModelLists
 from awfproxy.providers.models import model_names, models_target
 from awfproxy.service.ask import Answer, Asker

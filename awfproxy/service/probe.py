@@ -12,7 +12,8 @@ from awfproxy.credentials.injector import prepare_request
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.credentials.verdict import CannotTell, ProviderError, Verdict, read_error, verdict
-from awfproxy.errors import AwfError, IncompleteMessage
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.origin import IncompleteMessage
 from awfproxy.providers.provider import Access, Provider
 from awfproxy.service.ask import Answer, Asker, NoAnswer
 from awfproxy.wire.framing import NO_BODY

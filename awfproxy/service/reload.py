@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from awfproxy.callers.store import CallerStore
 from awfproxy.credentials.store import CredentialStore, InForce
 from awfproxy.credentials.verdict import Verdict
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.observe.health import Health
 from awfproxy.service.exit import ExitCode
 from awfproxy.service.probe import KeyProbe

@@ -29,19 +29,11 @@ from awfproxy.credentials.verdict import (
     key_state,
     sidecar_state,
 )
-from awfproxy.errors import (
-    AwfError,
-    ConfigError,
-    EgressAuthRequired,
-    EgressDenied,
-    EgressProtocolError,
-    Hop,
-    OriginConnectTimeout,
-    OriginUnreachable,
-    TlsNameMismatch,
-    TlsProtocolError,
-    TlsUntrusted,
-)
+from awfproxy.errors.base import AwfError, Hop
+from awfproxy.errors.configuration import ConfigError
+from awfproxy.errors.egress import EgressAuthRequired, EgressDenied, EgressProtocolError
+from awfproxy.errors.origin import OriginConnectTimeout, OriginUnreachable
+from awfproxy.errors.tls import TlsNameMismatch, TlsProtocolError, TlsUntrusted
 from awfproxy.observe.health import Health
 from awfproxy.providers.provider import Provider
 from awfproxy.service.exit import ExitCode

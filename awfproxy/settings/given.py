@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from awfproxy.credentials.sources import ReadFile
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.compatible import compatible
 from awfproxy.providers.provider import Provider

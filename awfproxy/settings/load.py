@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from awfproxy.credentials.sources import ModeOf, ReadFile, how_to_give
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.settings.callers import caller_settings
 from awfproxy.settings.entries import entries

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from awfproxy.callers.allowed import group, user
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
 from awfproxy.settings import syntax

@@ -11,7 +11,7 @@ import attrs
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.shape import check_shape
 from awfproxy.credentials.sources import KeyFound, ModeOf, ReadFile, find_key
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.provider import Access, Asked, Provider
 from awfproxy.providers.rules import NO_RULES, Rules
 from awfproxy.settings.given import AllGiven, Given

@@ -14,14 +14,9 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPush
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from awfproxy.errors import (
-    AwfError,
-    ClientError,
-    IncompleteMessage,
-    OriginClosed,
-    OriginMalformed,
-    OriginUnexpectedUpgrade,
-)
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.client import ClientError
+from awfproxy.errors.origin import IncompleteMessage, OriginClosed, OriginMalformed, OriginUnexpectedUpgrade
 from awfproxy.wire.chunked import encode_chunk, encode_end
 from awfproxy.wire.framing import (
     CHUNKED,

@@ -5,7 +5,7 @@ requests are told the last error; after it attempts are made again, and the next
 one. The first is short, so that a Squid which restarts is found again soon; none is longer than a second.
 """
 
-from awfproxy.errors import AwfError
+from awfproxy.errors.base import AwfError
 
 IN_A_ROW = 3
 """Failures after which requests are not tried for a while."""

@@ -17,7 +17,8 @@ from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from awfproxy.errors import AwfError, InternalError
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.own import InternalError
 from awfproxy.net.deadlines import INTERVAL, Sweep
 from awfproxy.settings.values import PoolLimits
 from awfproxy.upstream.connection import UpstreamConnection

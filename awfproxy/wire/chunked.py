@@ -5,7 +5,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final
 
-from awfproxy.errors import MalformedMessage
+from awfproxy.errors.client import MalformedMessage
 from awfproxy.wire.message import Field, Fields
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t\x20-\x7e\x80-\xff]*)?")

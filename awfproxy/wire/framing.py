@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from awfproxy.errors import MalformedMessage
+from awfproxy.errors.client import MalformedMessage
 from awfproxy.wire.chunked import ChunkedReader
 from awfproxy.wire.message import Fields, RequestHead, ResponseHead
 

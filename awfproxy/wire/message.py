@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from awfproxy.errors import InternalError
+from awfproxy.errors.own import InternalError
 
 Field = tuple[bytes, bytes, bytes]
 """(lower-case name, name as received, value without surrounding whitespace)."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 import attrs
 import httptools
 
-from awfproxy.errors import (
+from awfproxy.errors.client import (
     ClientError,
     HeadTooLarge,
     MalformedMessage,

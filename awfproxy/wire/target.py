@@ -5,7 +5,7 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from awfproxy.errors import BadTarget
+from awfproxy.errors.client import BadTarget
 
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 

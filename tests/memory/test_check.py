@@ -8,7 +8,8 @@ from twisted.internet.task import Clock
 from awfproxy.cli import check
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
-from awfproxy.errors import EgressDenied, EgressUnreachable, TlsUntrusted
+from awfproxy.errors.egress import EgressDenied, EgressUnreachable
+from awfproxy.errors.tls import TlsUntrusted
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Asked
 from awfproxy.service.probe import Attempt, KeyProbe

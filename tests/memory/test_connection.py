@@ -2,7 +2,7 @@
 
 import pytest
 
-from awfproxy.errors import IncompleteMessage, OriginClosed, OriginMalformed, OriginUnexpectedUpgrade
+from awfproxy.errors.origin import IncompleteMessage, OriginClosed, OriginMalformed, OriginUnexpectedUpgrade
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.wire.framing import CHUNKED, NO_BODY, Length
 from awfproxy.wire.message import RequestHead, field

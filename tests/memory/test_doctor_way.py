@@ -5,15 +5,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
 
 from awfproxy.doctor.way import try_way
-from awfproxy.errors import (
-    AwfError,
-    EgressDenied,
-    EgressTimeout,
-    EgressUnreachable,
-    OriginUnreachable,
-    TlsProtocolError,
-    TlsTimeout,
-)
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.egress import EgressDenied, EgressTimeout, EgressUnreachable
+from awfproxy.errors.origin import OriginUnreachable
+from awfproxy.errors.tls import TlsProtocolError, TlsTimeout
 from awfproxy.net.tls import ClientTls
 from awfproxy.settings.syntax import Egress
 from awfproxy.settings.values import Deadlines

@@ -5,12 +5,7 @@ from twisted.internet import error
 from twisted.internet.protocol import Factory, Protocol
 
 from awfproxy.credentials.secret import Secret
-from awfproxy.errors import (
-    EgressAuthRequired,
-    EgressDenied,
-    EgressFailed,
-    EgressProtocolError,
-)
+from awfproxy.errors.egress import EgressAuthRequired, EgressDenied, EgressFailed, EgressProtocolError
 from awfproxy.net.egress import SquidConnectEndpoint, connect_request
 from awfproxy.wire.target import Origin
 from tests.memory.peers import Endpoint, Loop

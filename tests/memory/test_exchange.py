@@ -5,7 +5,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from awfproxy.credentials.verdict import Accepted
-from awfproxy.errors import EgressDenied, EgressTimeout, EgressUnreachable
+from awfproxy.errors.egress import EgressDenied, EgressTimeout, EgressUnreachable
 from awfproxy.settings.profile import DEFAULT
 from awfproxy.settings.values import Deadlines, PoolLimits
 from awfproxy.wire.message import field

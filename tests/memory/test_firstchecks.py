@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
-from awfproxy.errors import EgressDenied
+from awfproxy.errors.egress import EgressDenied
 from awfproxy.observe.health import Health
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.service.firstchecks import Checked, FirstChecks

@@ -15,7 +15,7 @@ from twisted.logger import globalLogPublisher
 from zope.interface import implementer
 
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected
-from awfproxy.errors import EgressUnreachable
+from awfproxy.errors.egress import EgressUnreachable
 from awfproxy.observe.health import Health
 from awfproxy.service.exit import ExitCode
 from awfproxy.service.front import Front

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from awfproxy import __version__
 from awfproxy.credentials.verdict import Accepted, Rejected
-from awfproxy.errors import EgressDenied, EgressUnreachable
+from awfproxy.errors.egress import EgressDenied, EgressUnreachable
 from awfproxy.observe.health import Health
 from awfproxy.observe.metrics import Metrics
 from awfproxy.observe.part import PagePart

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import globalLogPublisher
 
 from awfproxy.credentials.store import CredentialStore
-from awfproxy.errors import EgressDenied
+from awfproxy.errors.egress import EgressDenied
 from awfproxy.observe.models import ModelLists
 from awfproxy.service.ask import Answer, NoAnswer
 from awfproxy.service.models import LARGEST, LIMIT, Listed, ModelFetch

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.testing import StringTransport
 
 from awfproxy.credentials.verdict import Accepted, Rejected
-from awfproxy.errors import EgressUnreachable
+from awfproxy.errors.egress import EgressUnreachable
 from tests.memory.peers import House, answer, get, post, responses, statuses
 
 

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 from twisted.internet.defer import fail
 
-from awfproxy.errors import EgressDenied, EgressTimeout, EgressUnreachable, InternalError
+from awfproxy.errors.egress import EgressDenied, EgressTimeout, EgressUnreachable
+from awfproxy.errors.own import InternalError
 from awfproxy.net.deadlines import Sweep
 from awfproxy.settings.values import PoolLimits
 from awfproxy.upstream.pool import Pool

@@ -17,15 +17,9 @@ from awfproxy import __version__
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import CredentialStore, InForce
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
-from awfproxy.errors import (
-    EgressDenied,
-    EgressTimeout,
-    EgressUnreachable,
-    IncompleteMessage,
-    OriginClosed,
-    OriginMalformed,
-    TlsUntrusted,
-)
+from awfproxy.errors.egress import EgressDenied, EgressTimeout, EgressUnreachable
+from awfproxy.errors.origin import IncompleteMessage, OriginClosed, OriginMalformed
+from awfproxy.errors.tls import TlsUntrusted
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Asked
 from awfproxy.service.ask import _OnlyTo

@@ -8,20 +8,10 @@ from twisted.internet import error
 from twisted.internet.defer import CancelledError
 from twisted.internet.protocol import Factory
 
-from awfproxy.errors import (
-    EgressDenied,
-    EgressFailed,
-    EgressTimeout,
-    EgressUnreachable,
-    InternalError,
-    OriginConnectTimeout,
-    OriginUnreachable,
-    OutOfDescriptors,
-    TlsClosed,
-    TlsNameMismatch,
-    TlsProtocolError,
-    TlsTimeout,
-)
+from awfproxy.errors.egress import EgressDenied, EgressFailed, EgressTimeout, EgressUnreachable
+from awfproxy.errors.origin import OriginConnectTimeout, OriginUnreachable
+from awfproxy.errors.own import InternalError, OutOfDescriptors
+from awfproxy.errors.tls import TlsClosed, TlsNameMismatch, TlsProtocolError, TlsTimeout
 from awfproxy.net.ready import OriginEndpoint
 from awfproxy.net.tls import ClientTls
 from awfproxy.settings.syntax import Egress

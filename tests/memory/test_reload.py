@@ -12,7 +12,8 @@ from awfproxy.callers.store import CallersInForce
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.credentials.verdict import Accepted, Rejected, Unverified
-from awfproxy.errors import ConfigError, EgressDenied, EgressUnreachable
+from awfproxy.errors.configuration import ConfigError
+from awfproxy.errors.egress import EgressDenied, EgressUnreachable
 from awfproxy.observe.health import Health
 from awfproxy.providers import anthropic, openai
 from awfproxy.providers.provider import Asked

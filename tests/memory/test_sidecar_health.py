@@ -8,7 +8,7 @@ import pytest
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import CredentialStore, InForce
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
-from awfproxy.errors import EgressUnreachable
+from awfproxy.errors.egress import EgressUnreachable
 from awfproxy.observe.accesslog import AccessRecord
 from awfproxy.observe.health import Health
 from awfproxy.observe.metrics import Metrics, ProcessMetrics

@@ -12,13 +12,8 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from awfproxy.errors import (
-    ConfigError,
-    TlsClosed,
-    TlsNameMismatch,
-    TlsProtocolError,
-    TlsUntrusted,
-)
+from awfproxy.errors.configuration import ConfigError
+from awfproxy.errors.tls import TlsClosed, TlsNameMismatch, TlsProtocolError, TlsUntrusted
 from awfproxy.net.tls import ClientTls, TlsConnection
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.wire.framing import NO_BODY

@@ -8,23 +8,17 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
-from awfproxy.errors import (
-    ConfigError,
+from awfproxy.errors.configuration import ConfigError
+from awfproxy.errors.egress import (
     EgressAuthRequired,
     EgressDenied,
     EgressFailed,
     EgressProtocolError,
     EgressTimeout,
     EgressUnreachable,
-    IncompleteMessage,
-    OriginClosed,
-    OriginMalformed,
-    TlsClosed,
-    TlsNameMismatch,
-    TlsProtocolError,
-    TlsTimeout,
-    TlsUntrusted,
 )
+from awfproxy.errors.origin import IncompleteMessage, OriginClosed, OriginMalformed
+from awfproxy.errors.tls import TlsClosed, TlsNameMismatch, TlsProtocolError, TlsTimeout, TlsUntrusted
 from awfproxy.observe.health import Health
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.service.exit import ExitCode

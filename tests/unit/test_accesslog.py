@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
 
-from awfproxy.errors import EgressFailed, IncompleteMessage, MalformedMessage, OriginClosed
+from awfproxy.errors.client import MalformedMessage
+from awfproxy.errors.egress import EgressFailed
+from awfproxy.errors.origin import IncompleteMessage, OriginClosed
 from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome, printable
 from awfproxy.observe.logs import json_lines, text_lines
 from awfproxy.observe.metrics import Metrics

@@ -10,7 +10,7 @@ import pytest
 from awfproxy.credentials.injector import prepare_request
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.verdict import Accepted, Rejected, verdict
-from awfproxy.errors import BadTarget
+from awfproxy.errors.client import BadTarget
 from awfproxy.providers import builtin
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Access, Asked, Provider

@@ -2,8 +2,8 @@
 
 import pytest
 
-from awfproxy.errors import (
-    AwfError,
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.client import (
     BadHost,
     BadTarget,
     BadWebSocketHandshake,

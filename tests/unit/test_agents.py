@@ -20,7 +20,7 @@ from awfproxy.agents.gemini import GEMINI
 from awfproxy.agents.place import PORTS, Place, parse_host, parse_port
 from awfproxy.agents.registry import AGENTS, BY_NAME
 from awfproxy.credentials.shape import check_shape
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.openai import PROVIDER as OPENAI
 
 CHOICES = (Choice(), Choice(github_token=True), Choice(model="gpt-5.4", websocket=True))

@@ -10,7 +10,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from awfproxy.callers.allowed import Allowed, Peer, group, user
 from awfproxy.callers.reach import Reach, is_loopback, reach
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.service.places import is_local
 from awfproxy.service.reload import key_files
 from awfproxy.settings.commandline import parse

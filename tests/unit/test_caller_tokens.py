@@ -18,15 +18,15 @@ from awfproxy.callers.token import LONGEST, beginning, has_form, issue, read
 from awfproxy.credentials.injector import prepare_request
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.shape import looks_real
-from awfproxy.errors import (
-    AmbiguousTarget,
-    AwfError,
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.callers import (
     CallerTokenExpired,
     CallerTokenInvalid,
     CallerTokenMissing,
     CallerTokenRevoked,
     CallerTokenScope,
 )
+from awfproxy.errors.client import AmbiguousTarget
 from awfproxy.providers.anthropic import PROVIDER as ANTHROPIC
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.gemini import PROVIDER as GEMINI

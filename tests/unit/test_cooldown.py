@@ -2,7 +2,7 @@
 
 import pytest
 
-from awfproxy.errors import EgressDenied, EgressUnreachable
+from awfproxy.errors.egress import EgressDenied, EgressUnreachable
 from awfproxy.upstream.cooldown import IN_A_ROW, LONGEST, Cooldown
 
 WHY = "http://127.0.0.1:3128: connection refused"

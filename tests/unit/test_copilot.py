@@ -6,7 +6,7 @@ import pytest
 from awfproxy.credentials.injector import prepare_request
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.shape import check_shape
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.copilot import PROVIDER, usual_host
 from awfproxy.providers.provider import Access, Asked
 from awfproxy.wire.framing import NO_BODY

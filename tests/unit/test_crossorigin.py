@@ -2,7 +2,7 @@
 
 import pytest
 
-from awfproxy.errors import ForeignOrigin
+from awfproxy.errors.client import ForeignOrigin
 from awfproxy.proxy.admission import admit
 from awfproxy.proxy.crossorigin import TrustedOrigins
 from awfproxy.wire.message import RequestHead

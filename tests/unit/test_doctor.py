@@ -15,17 +15,12 @@ from awfproxy.doctor.door import Door, door
 from awfproxy.doctor.events import events, failure, has_ended
 from awfproxy.doctor.show import Lines, as_json
 from awfproxy.doctor.step import Outcome, State, Step, cause, exit_code, failed, ok, skipped
-from awfproxy.errors import (
-    AwfError,
-    ConfigError,
-    EgressAuthRequired,
-    EgressDenied,
-    EgressProtocolError,
-    EgressUnreachable,
-    OriginClosed,
-    PathDenied,
-    TlsUntrusted,
-)
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.client import PathDenied
+from awfproxy.errors.configuration import ConfigError
+from awfproxy.errors.egress import EgressAuthRequired, EgressDenied, EgressProtocolError, EgressUnreachable
+from awfproxy.errors.origin import OriginClosed
+from awfproxy.errors.tls import TlsUntrusted
 from awfproxy.providers import anthropic, copilot, gemini, openai, vertex
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.compatible import compatible

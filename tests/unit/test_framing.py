@@ -2,7 +2,7 @@
 
 import pytest
 
-from awfproxy.errors import MalformedMessage
+from awfproxy.errors.client import MalformedMessage
 from awfproxy.wire.chunked import ChunkedReader
 from awfproxy.wire.framing import (
     CHUNKED,

@@ -6,7 +6,7 @@ import pytest
 
 from awfproxy.credentials.injector import prepare_request
 from awfproxy.credentials.shape import check_shape
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.settings.commandline import parse
 from awfproxy.settings.load import load

@@ -3,7 +3,8 @@
 import pytest
 
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
-from awfproxy.errors import EgressDenied, EgressUnreachable, TlsUntrusted
+from awfproxy.errors.egress import EgressDenied, EgressUnreachable
+from awfproxy.errors.tls import TlsUntrusted
 from awfproxy.observe.health import Health
 
 

@@ -21,7 +21,7 @@ from awfproxy.credentials.injector import (
     prepare_with_key,
 )
 from awfproxy.credentials.secret import Secret
-from awfproxy.errors import CredentialMissing
+from awfproxy.errors.own import CredentialMissing
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Access, Asked, KeyUse, bare_key, bearer
 from awfproxy.providers.rules import OVERRIDES

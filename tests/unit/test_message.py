@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from awfproxy.errors import InternalError
+from awfproxy.errors.own import InternalError
 from awfproxy.wire.message import (
     RequestHead,
     ResponseHead,

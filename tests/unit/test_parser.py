@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from awfproxy.errors import (
-    AwfError,
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.client import (
     ClientError,
     HeadTooLarge,
     MalformedMessage,

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from awfproxy.credentials.injector import HOP_BY_HOP, STRIPPED, prepare_request, prepare_trailers
 from awfproxy.credentials.secret import Secret
-from awfproxy.errors import ClientError, InternalError, MalformedMessage
+from awfproxy.errors.client import ClientError, MalformedMessage
+from awfproxy.errors.own import InternalError
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Access, Asked
 from awfproxy.proxy.admission import admit

@@ -6,7 +6,10 @@ import pytest
 
 from awfproxy.credentials.injector import prepare_request
 from awfproxy.credentials.secret import Secret
-from awfproxy.errors import AwfError, BadTarget, CredentialMissing, EgressTimeout, EgressUnreachable
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.client import BadTarget
+from awfproxy.errors.egress import EgressTimeout, EgressUnreachable
+from awfproxy.errors.own import CredentialMissing
 from awfproxy.observe.endmarker import EndMarker
 from awfproxy.providers import anthropic, copilot, gemini, openai, vertex
 from awfproxy.providers.builtin import BUILT_IN

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from twisted.logger import LogLevel
 
-from awfproxy.errors import EgressDenied, OriginClosed
+from awfproxy.errors.egress import EgressDenied
+from awfproxy.errors.origin import OriginClosed
 from awfproxy.observe.accesslog import AccessRecord, Line, Outcome
 from awfproxy.observe.logs import LogWriter
 from awfproxy.observe.metrics import Metrics

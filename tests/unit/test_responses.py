@@ -5,22 +5,16 @@ import json
 import h11
 import pytest
 
-from awfproxy import errors
-from awfproxy.errors import (
-    AwfError,
-    EgressFailed,
-    Hop,
-    InternalError,
-    MalformedMessage,
-    MethodNotAllowed,
-    PathDenied,
-    WebSocketUnsupported,
-)
+from awfproxy.errors.base import AwfError, Hop
+from awfproxy.errors.client import MalformedMessage, MethodNotAllowed, PathDenied, WebSocketUnsupported
+from awfproxy.errors.egress import EgressFailed
+from awfproxy.errors.own import InternalError
+from awfproxy.errors.table import table
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.proxy.responses import error_response, own_response
 from awfproxy.wire.message import field
 
-ROWS = [row for row in errors.table() if row.__module__ == errors.__name__]
+ROWS = table()
 
 
 def read(raw: bytes, method: str = "GET") -> tuple[h11.Response, bytes, bytes]:

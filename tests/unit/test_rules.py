@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awfproxy.errors import AmbiguousTarget, PathDenied
+from awfproxy.errors.client import AmbiguousTarget, PathDenied
 from awfproxy.providers.rules import (
     METHODS,
     OVERRIDES,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from awfproxy.errors import AmbiguousTarget, PathDenied
+from awfproxy.errors.client import AmbiguousTarget, PathDenied
 from awfproxy.providers.copilot_rules import DEFAULT_RULES
 from awfproxy.providers.rules import METHODS, OVERRIDES, Rules, parse_rules
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 import pytest
 
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.settings.commandline import help_text, parse
 from awfproxy.settings.load import load
 from awfproxy.settings.options import BY_NAME, OPTIONS, PROVIDER_SETTINGS, CommandLineError

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from awfproxy.credentials.shape import LONGEST, check_shape
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.openai import PROVIDER as OPENAI
 
 SOURCE = "environment variable OPENAI_API_KEY"

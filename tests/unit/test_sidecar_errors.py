@@ -5,25 +5,13 @@ from typing import Any
 
 import pytest
 
-from awfproxy.errors import (
-    AwfError,
-    BadTarget,
-    CredentialMissing,
-    EgressDenied,
-    EgressError,
-    EgressUnreachable,
-    IncompleteMessage,
-    OriginClosed,
-    PathDenied,
-    RequestBodyTimeout,
-    ResponseHeadTimeout,
-    ShuttingDown,
-    StreamSilent,
-    TlsFailed,
-    TlsUntrusted,
-    WebSocketUnsupported,
-    table,
-)
+from awfproxy.errors.base import AwfError
+from awfproxy.errors.client import BadTarget, PathDenied, RequestBodyTimeout, WebSocketUnsupported
+from awfproxy.errors.egress import EgressDenied, EgressError, EgressUnreachable
+from awfproxy.errors.origin import IncompleteMessage, OriginClosed, ResponseHeadTimeout, StreamSilent
+from awfproxy.errors.own import CredentialMissing, ShuttingDown
+from awfproxy.errors.table import table
+from awfproxy.errors.tls import TlsFailed, TlsUntrusted
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
 from awfproxy.providers.sidecar import in_its_style

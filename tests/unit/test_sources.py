@@ -18,7 +18,7 @@ from awfproxy.credentials.sources import (
     read_file,
     read_file_at_once,
 )
-from awfproxy.errors import ConfigError
+from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.compatible import compatible
 from awfproxy.providers.openai import PROVIDER as OPENAI
 from awfproxy.providers.provider import Asked

@@ -2,7 +2,7 @@
 
 import pytest
 
-from awfproxy.errors import BadTarget
+from awfproxy.errors.client import BadTarget
 from awfproxy.wire.target import Origin, join_base_path, origin_form, path_of, without_parameters
 
 ORIGIN = Origin("api.openai.com")
