@@ -18,34 +18,36 @@ from tests.kit.tools import need_strace
 
 TIMES = 300
 # What was measured are whole numbers. The little more is for the reactor's timers and the log's writes, four
-# a second each, on a machine that takes seconds for all this.
+# a second each, on a machine that takes seconds for all this. A piece that wakes the hub up costs three
+# epoll_wait: the reactor's, the hub's own, and one that finds nothing more. That one finds the next piece,
+# where it is there by then, so that these vary between one and three for a piece with who is faster.
 REQUEST = {
     "recvfrom": Bound(2, 2.1),
     "sendto": Bound(2, 2.1),
-    "epoll_wait": Bound(4, 4.4),
+    "epoll_wait": Bound(3, 2 * 3 + 0.4),
     "epoll_ctl": Bound(0, 0.1),
     "others": Bound(0.02, 0.3),
-    "in all": Bound(8.02, 8.6),
+    "in all": Bound(7, 10.6),
 }
 EVENT = {
     "recvfrom": Bound(1, 1.1),
     "sendto": Bound(1, 1.1),
-    "epoll_wait": Bound(2, 2.4),
+    "epoll_wait": Bound(2, 3 + 0.4),
     "epoll_ctl": Bound(0, 0.1),
     "others": Bound(0, 0.2),
-    "in all": Bound(4, 4.6),
+    "in all": Bound(4, 5.6),
 }
 CONNECTION = {
     "recvfrom": Bound(3, 3.1),
     "sendto": Bound(2, 2.1),
-    "epoll_wait": Bound(8, 8.6),
+    "epoll_wait": Bound(6, 4 * 3 + 0.6),
     "epoll_ctl": Bound(2, 2.1),
     "others": Bound(7.02, 7.5),
-    "in all": Bound(22.02, 23),
+    "in all": Bound(20, 27),
 }
 LOOK = (
-    "Look at awfproxy/net (transport: one recv and one send for each piece; hub: two epoll_wait for each "
-    "event; epoll_ctl comes of every pause, resume or wait for room), and for others at what is asked of the "
+    "Look at awfproxy/net (transport: one recv and one send for each piece; hub: three epoll_wait at most; "
+    "epoll_ctl comes of every pause, resume or wait for room), and for others at what is asked of the "
     "kernel: a socket option, the time, a file, the log's write."
 )
 _CALL = re.compile(r"\d+ +(\w+)\(")
