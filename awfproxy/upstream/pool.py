@@ -28,6 +28,8 @@ _CHECK_AFTER = 1.0
 """Seconds idle after which a tunnel is looked at before it is reused."""
 _SLOW = 1.0
 """Seconds after which an attempt that no request waits for is not relied on by the next one."""
+_HEAD_START = 0.1
+"""Seconds that an attempt may take longer than one begun later, before it is not relied on any more."""
 _LINGER = 5.0
 _WARM_BACKOFF = 2.0
 _TICK = 1.0
@@ -63,13 +65,17 @@ class PoolStats:
 
 @attrs.define(eq=False)
 class _Attempt:
-    """A tunnel being opened. Overtaken, so promised to no waiter: one begun later has been ready first, or
-    it is slow and the request it was begun for is gone."""
+    """A tunnel being opened. Overtaken: one begun later has been ready first, or it is slow and the request
+    it was begun for is gone."""
 
     number: int
     begun: float
     overtaken: bool = False
     deferred: Deferred[None] | None = None
+
+    def relied_on(self, young: float) -> bool:
+        """It is promised to a waiter: begun after `young`, it was overtaken by a little at most."""
+        return not self.overtaken or self.begun > young
 
 
 @attrs.define(eq=False)
@@ -238,14 +244,16 @@ class Pool(Service):
 
     def _make_room(self) -> bool:
         """Gives up the oldest attempt that nobody relies on any more, where only that is in the way."""
+        young = self._sweep.seconds() - _HEAD_START
         for attempt in self._attempts.values():
-            if attempt.overtaken and attempt.deferred is not None:
+            if not attempt.relied_on(young) and attempt.deferred is not None:
                 attempt.deferred.cancel()
                 return self._room()
         return False
 
     def _promised(self) -> int:
-        return sum(not attempt.overtaken for attempt in self._attempts.values())
+        young = self._sweep.seconds() - _HEAD_START
+        return sum(attempt.relied_on(young) for attempt in self._attempts.values())
 
     def _overtake_slow(self) -> None:
         """What hangs and has nobody waiting for it any more shall not hold up the request that comes now."""
@@ -317,6 +325,8 @@ class Pool(Service):
             connection.close()
         for connection in [one for one, until in self._closing.items() if until <= now]:
             connection.abort_lingering()
+        if self._waiting:
+            self._open_more()  # what was young when it was overtaken is not relied on any more
         spare = len(self._idle) + len(self._busy) + len(self._attempts)
         if now >= self._warm_at and spare < self._limits.warm and self._room():
             self._begin()

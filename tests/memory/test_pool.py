@@ -370,7 +370,9 @@ def test_a_connect_that_hangs_delays_no_later_request(bath):
 
 
 def test_an_overtaken_attempt_is_relied_on_by_nobody_after(bath):
-    first, second = bath.acquire(), bath.acquire()
+    first = bath.acquire()
+    bath.wait(0.2)
+    second = bath.acquire()
     bath.attempts[1].open()
     bath.free(first)
     bath.free(second)
@@ -378,6 +380,36 @@ def test_an_overtaken_attempt_is_relied_on_by_nobody_after(bath):
     assert len(bath.pending) == 2
     bath.attempts[2].open()
     assert not any(waiter.waits for waiter in waiters)
+
+
+def test_a_burst_opens_one_tunnel_for_each_request_in_whatever_order_they_are_ready(bath):
+    waiters = [bath.acquire() for _ in range(16)]
+    for attempt in reversed(bath.attempts):
+        attempt.open()
+    assert not any(waiter.waits for waiter in waiters)
+    assert len(bath.attempts) == 16
+
+
+def test_a_burst_beyond_the_cap_gives_up_no_attempt_because_another_was_ready_before():
+    bath = Bath(opening=4)
+    waiters = [bath.acquire() for _ in range(12)]
+    while bath.pending:
+        bath.pending[-1].open()
+    assert not any(waiter.waits for waiter in waiters)
+    assert len(bath.attempts) == 12
+    assert not any(attempt.cancelled for attempt in bath.attempts)
+
+
+def test_of_a_burst_the_attempt_that_hangs_is_replaced_within_a_second(bath):
+    waiters = [bath.acquire() for _ in range(3)]
+    bath.attempts[1].open()
+    bath.attempts[2].open()
+    assert [waiter.waits for waiter in waiters] == [False, False, True]
+    assert len(bath.pending) == 1
+    bath.wait(1.25)
+    assert len(bath.pending) == 2
+    bath.attempts[3].open()
+    assert not waiters[2].waits
 
 
 def test_an_attempt_whose_request_has_left_does_not_hold_up_the_next_one(bath):
