@@ -24,10 +24,10 @@ from awfproxy.service.reload import (
     RETRY_AFTER,
     Judged,
     Reloader,
-    file_marks,
     judge_by_validator,
     key_files,
 )
+from awfproxy.service.watchedfiles import file_marks
 from awfproxy.settings.callers import CallerSettings
 from awfproxy.settings.provider import ProviderSettings
 from awfproxy.settings.values import Entry, Probe, Settings, in_force
