@@ -43,7 +43,7 @@ class ProviderSettings:
     """Where each key was found; empty for one that is not there."""
 
     key_files: tuple[str, ...] = ()
-    """The files that the keys came from."""
+    """The files that the keys came from, and the one that is named for the first, though it may be empty."""
 
     rules: Rules = NO_RULES
     websocket: bool = True
@@ -98,11 +98,16 @@ def provider_settings(
         listen=setting("listen").value or (tcp_endpoint(given["bind"].value, setting("port").value),),
         keys=tuple(None if key is None else key.secret for key in found),
         key_sources=tuple("" if key is None else key.source for key in found),
-        key_files=tuple(name for key in found if key is not None for name in key.files),
+        key_files=_files(key_file, found),
         rules=given.rules.get(provider.name, access.rules),
         websocket=setting("websocket").value == "tunnel",
         warnings=tuple(_warnings(provider, given, access, found)),
     )
+
+
+def _files(key_file: str | None, found: list[KeyFound | None]) -> tuple[str, ...]:
+    named = [] if key_file is None else [key_file]
+    return tuple(dict.fromkeys([*named, *(name for key in found if key is not None for name in key.files)]))
 
 
 def access_of(
