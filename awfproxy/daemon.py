@@ -283,7 +283,7 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         provider=provider,
         origin=access.origin,
         deadlines=settings.deadlines,
-        websocket=one.websocket and one.configured,
+        websocket=one.websocket,
         access_log=forwarding.log,
         max_connections=settings.max_connections,
         request_id_field=profile.request_id_field,

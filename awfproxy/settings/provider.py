@@ -88,12 +88,11 @@ def provider_settings(
         )
         for index, use in enumerate(access.keys)
     ]
-    configured = found[0] is not None
     profile = given.profile
     if profile.probed is not None:
         access = attrs.evolve(access, probed=access.probed and profile.probed(provider, access))
     return ProviderSettings(
-        provider=provider if profile.errors is None else profile.errors(provider, configured),
+        provider=provider if profile.errors is None else profile.errors(provider),
         access=access,
         listen=setting("listen").value or (tcp_endpoint(given["bind"].value, setting("port").value),),
         keys=tuple(None if key is None else key.secret for key in found),
