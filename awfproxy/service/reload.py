@@ -28,6 +28,7 @@ from awfproxy.service.systemd import Notifier
 from awfproxy.service.validator import Quit, validator_for
 from awfproxy.service.watchedfiles import Marks, WatchedFiles, file_marks
 from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.restart import only_by_restart
 from awfproxy.settings.values import Probe, Settings
 
 LOOK_INTERVAL = 2.0
@@ -272,14 +273,7 @@ class Reloader(Service):
             )
 
     def _say_what_needs_a_restart(self, settings: Settings) -> None:
-        before = {entry.name: entry.shown for entry in self._settings.entries}
-        after = {entry.name: entry.shown for entry in settings.entries}
-        changed = [
-            name
-            for name in dict.fromkeys([*before, *after])
-            if before.get(name) != after.get(name) and not name.endswith((" key", ": rules"))
-        ]
-        if changed:
+        if changed := only_by_restart(self._settings, settings):
             self._log.warn(
                 "Changed since the start, but only a restart puts it in force: {names}",
                 event="reload_needs_restart",

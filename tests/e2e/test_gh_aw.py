@@ -141,6 +141,7 @@ def test_first_key_by_a_reload_opens_websocket_too(
         with connect(daemon.port) as socket_:
             socket_.send("hello")
             assert socket_.recv(timeout=20) == "hello"
+        assert "reload_needs_restart" not in daemon.output()
 
 
 @pytest.mark.parametrize("host", [b"api-proxy:10000", b"172.30.0.30:10000", b"host.docker.internal:10000"])
