@@ -232,7 +232,8 @@ async def _from_outside(walk: Walk, asked: _Asked, host: str) -> None:
                 "With --host, name a provider or an --agent." if name is None
                 else _unknown(name, known, "provider")
             )  # fmt: skip
-        one = ProviderSettings(known[name], access_of(known[name], given, asked.environ), (), ())
+        access = access_of(known[name], given, asked.environ, read_file)
+        one = ProviderSettings(known[name], access, (), ())
     except CommandLineError:
         raise
     except ConfigError as error:

@@ -10,7 +10,7 @@ import attrs
 
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.shape import check_shape
-from awfproxy.credentials.sources import KeyFound, ModeOf, ReadFile, find_key
+from awfproxy.credentials.sources import KeyFound, ModeOf, ReadFile, find_credential, find_key
 from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.provider import Access, Asked, Provider
 from awfproxy.providers.rules import NO_RULES, Rules
@@ -74,7 +74,11 @@ def provider_settings(
         for variable in provider.further_variables:
             if variable in environ and not environ[variable].strip():
                 check_shape(os.fsencode(environ[variable]), f"environment variable {variable}", provider)
-    access = access_of(provider, given, environ, instance)
+        for name in provider.further_credentials:
+            content = find_credential(environ, name, read_file)
+            if content is not None and not content.strip():
+                check_shape(content.strip(), f"systemd credential {name}", provider)
+    access = access_of(provider, given, environ, read_file, instance)
     key_file = setting("key-file").value
     found = [
         find_key(
@@ -110,7 +114,11 @@ def _files(key_file: str | None, found: list[KeyFound | None]) -> tuple[str, ...
 
 
 def access_of(
-    provider: Provider, given: AllGiven, environ: Mapping[str, str], instance: str = ""
+    provider: Provider,
+    given: AllGiven,
+    environ: Mapping[str, str],
+    read_file: ReadFile,
+    instance: str = "",
 ) -> Access:
     """Where the provider is and how requests to it are authenticated; raises `ConfigError`."""
     target = given.of(provider, "target").value
@@ -119,6 +127,7 @@ def access_of(
         target=None if target is None else target.origin,
         base_path=given.of(provider, "base-path").value,
         auth_field=given.of(provider, "auth-field").value,
+        credential=lambda name: find_credential(environ, name, read_file),
         instance=instance,
     )
     try:
