@@ -352,4 +352,5 @@ class Place:
 
 def held_objects() -> Counter[str]:
     """How many of the data path's objects there are: each that is left would hold its connection's bytes."""
-    return Counter(type(each).__name__ for each in gc.get_objects() if isinstance(each, _HELD))
+    # By type: isinstance asks a weak proxy for its object, which may be gone.
+    return Counter(type(each).__name__ for each in gc.get_objects() if issubclass(type(each), _HELD))
