@@ -1,6 +1,7 @@
 """The daemon from its settings: every part is built here, and wired to the others."""
 
 import os
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from awfproxy.net.hub import Hub
 from awfproxy.net.listener import ListeningEndpoint, SharingPorts
 from awfproxy.net.peercred import PeerCheck
 from awfproxy.net.ready import OriginEndpoint, origin_endpoint
+from awfproxy.net.trust import client_context
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.observe.health import Health
 from awfproxy.observe.logs import LogWriter
@@ -99,6 +101,7 @@ def make_services(
         settings=settings,
         hub=Hub(reactor),
         sweep=Sweep(reactor),
+        context=client_context(settings.roots_file, settings.extra_ca_files),
         credentials=CredentialStore(in_force(settings)),
         writer=writer,
         process=ProcessMetrics(reactor.seconds),
@@ -176,6 +179,9 @@ class _Shared:
     settings: Settings
     hub: Hub
     sweep: Sweep
+    context: ssl.SSLContext
+    """Whom to trust, whatever the origin."""
+
     credentials: CredentialStore
     writer: LogWriter
     process: ProcessMetrics
@@ -199,7 +205,7 @@ def _part(shared: _Shared, one: ProviderSettings) -> _Part:
     settings = shared.settings
     probed = settings.probe is not Probe.OFF and one.access.probed and one.configured
     health = Health(time.time, probed)
-    endpoint = origin_endpoint(shared.hub, settings, one.access.origin)
+    endpoint = origin_endpoint(shared.hub, settings, one.access.origin, shared.context)
 
     def heard(error: AwfError | None) -> None:
         if error is None:
@@ -283,7 +289,7 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         provider=provider,
         origin=access.origin,
         deadlines=settings.deadlines,
-        websocket=one.websocket and one.configured,
+        websocket=one.websocket,
         access_log=forwarding.log,
         max_connections=settings.max_connections,
         request_id_field=profile.request_id_field,

@@ -7,6 +7,7 @@ daemon: with `--probe try` it would open its port and not be ready; that is 69 h
 
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from awfproxy.credentials.store import CredentialStore
 from awfproxy.credentials.verdict import describe
 from awfproxy.errors.configuration import ConfigError
 from awfproxy.net.ready import origin_endpoint
+from awfproxy.net.trust import client_context
 from awfproxy.observe.health import Health
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.service.exit import ExitCode, one_line
@@ -136,20 +138,23 @@ def _validate(settings: Settings) -> _Finding:
 async def _find(reactor: IReactorTime, settings: Settings) -> _Finding:
     """Each provider in turn; the first that would end the daemon, or leave it unready, is the finding."""
     said = []
+    context = client_context(settings.roots_file, settings.extra_ca_files)
     for one in [one for one in settings.providers if one.configured]:
-        finding = await _find_one(reactor, settings, one)
+        finding = await _find_one(reactor, settings, one, context)
         if finding.code:
             return finding
         said.append(finding.sentence)
     return _Finding(0, f"{' '.join(said)} The daemon would be ready.")
 
 
-async def _find_one(reactor: IReactorTime, settings: Settings, one: ProviderSettings) -> _Finding:
+async def _find_one(
+    reactor: IReactorTime, settings: Settings, one: ProviderSettings, context: ssl.SSLContext
+) -> _Finding:
     provider = one.provider
     if not one.access.probed:
         return _Finding(0, f"No answer would say anything about the {provider.title} key: it is not checked.")
     health = Health(time.time, True)
-    endpoint = origin_endpoint(reactor, settings, one.access.origin)
+    endpoint = origin_endpoint(reactor, settings, one.access.origin, context)
     probe = KeyProbe(reactor, endpoint, provider, one.access, CredentialStore(in_force(settings)))
     decision = await validator_for(reactor, settings, one, probe, health).validate()
     if isinstance(decision, Quit):

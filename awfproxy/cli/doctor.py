@@ -6,6 +6,7 @@ side instead, and needs neither key nor configuration.
 
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ from awfproxy.doctor.show import Lines, as_json
 from awfproxy.doctor.step import exit_code, failed, ok, skipped
 from awfproxy.doctor.walk import OTHER_SIDE, Listener, Stopped, Walk, Wishes
 from awfproxy.errors.configuration import ConfigError
-from awfproxy.net.tls import ClientTls
+from awfproxy.net.trust import client_context
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
 from awfproxy.service.exit import ExitCode, complain
@@ -165,22 +166,20 @@ async def walk(walk: Walk, asked: _Asked) -> None:
     if asked.host is not None:
         await _from_outside(walk, asked, asked.host)
         return
-    settings = _configuration(walk, asked)
+    settings, context = _configuration(walk, asked)
     chosen = _chosen(settings, asked)
     for one in chosen:
-        await walk.through(settings, one, doors(one.listen))
+        await walk.through(settings, context, one, doors(one.listen))
     if asked.agent is not None:
         open_at = {one.provider.name: doors(one.listen) for one in settings.providers}
         _agent(walk, asked, asked.agent, open_at)
 
 
-def _configuration(walk: Walk, asked: _Asked) -> Settings:
+def _configuration(walk: Walk, asked: _Asked) -> tuple[Settings, ssl.SSLContext]:
     walk.begin("configuration", "")
     try:
         settings = load(asked.line.values, asked.environ, read_file, mode_of)
-        for one in settings.providers:
-            ClientTls(one.access.origin.host, settings.roots_file, settings.extra_ca_files)
-            break
+        context = client_context(settings.roots_file, settings.extra_ca_files)
     except CommandLineError:
         raise
     except ConfigError as error:
@@ -202,7 +201,7 @@ def _configuration(walk: Walk, asked: _Asked) -> Settings:
         walk.timed("configuration", "", failed(said, fix, ExitCode.CONFIG))
     notes = "".join(f" Note: {warning}" for warning in settings.warnings)
     walk.timed("configuration", "", ok(f"{', '.join(found)}.{notes}"))
-    return settings
+    return settings, context
 
 
 def _chosen(settings: Settings, asked: _Asked) -> list[ProviderSettings]:
@@ -232,7 +231,8 @@ async def _from_outside(walk: Walk, asked: _Asked, host: str) -> None:
                 "With --host, name a provider or an --agent." if name is None
                 else _unknown(name, known, "provider")
             )  # fmt: skip
-        one = ProviderSettings(known[name], access_of(known[name], given, asked.environ), (), ())
+        access = access_of(known[name], given, asked.environ, read_file)
+        one = ProviderSettings(known[name], access, (), ())
     except CommandLineError:
         raise
     except ConfigError as error:

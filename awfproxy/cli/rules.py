@@ -83,7 +83,7 @@ def outcome(
     """(whether the request would be forwarded, what decides) for one provider."""
     if not _METHOD.fullmatch(method):
         raise CommandLineError("The method is not one. Write GET, POST or another in upper case.")
-    access = access_of(provider, given, environ)
+    access = access_of(provider, given, environ, read_file)
     rules = given.rules.get(provider.name, access.rules)
     try:
         target = admitted_target(method.encode("ascii"), os.fsencode(path), access.origin)

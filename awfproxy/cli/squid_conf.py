@@ -144,7 +144,7 @@ def origins(
     else:
         if unknown := [name for name in named if name not in by_name]:
             raise CommandLineError(f"--providers names {unknown[0]}, but there are {', '.join(by_name)}.")
-        accesses = [access_of(by_name[name], given, environ) for name in named]
+        accesses = [access_of(by_name[name], given, environ, read_file) for name in named]
     return tuple(dict.fromkeys(access.origin for access in accesses))
 
 

@@ -90,12 +90,10 @@ def _values(
         yield os.fsencode(value), f"environment variable {use.variable}", None
     if key_file is not None:
         yield _read_key_file(key_file, provider, use, read_file), f"file {key_file}", key_file
-    directory = environ.get("CREDENTIALS_DIRECTORY")
-    if directory:
-        file = join(directory, use.credential_name)
-        credential = _credential(file, use, read_file)
-        if credential is not None:
-            yield credential, f"systemd credential {use.credential_name}", file
+    name = use.credential_name
+    credential = find_credential(environ, name, read_file)
+    if credential is not None:
+        yield credential, f"systemd credential {name}", join(environ["CREDENTIALS_DIRECTORY"], name)
 
 
 def _read_key_file(path: str, provider: Provider, use: KeyUse, read_file: ReadFile) -> bytes:
@@ -115,14 +113,18 @@ def _read_key_file(path: str, provider: Provider, use: KeyUse, read_file: ReadFi
         ) from None
 
 
-def _credential(file: str, use: KeyUse, read_file: ReadFile) -> bytes | None:
+def find_credential(environ: Mapping[str, str], name: str, read_file: ReadFile) -> bytes | None:
+    """The content of the systemd credential of that name, None where there is none, or `ConfigError`."""
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return None
     try:
-        return read_file(file)
+        return read_file(join(directory, name))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(
-            f"The systemd credential {use.credential_name}, in $CREDENTIALS_DIRECTORY, cannot be read: "
+            f"The systemd credential {name}, in $CREDENTIALS_DIRECTORY, cannot be read: "
             f"{error.strerror or 'no reason given'}. Check LoadCredential= in the unit."
         ) from None
 

@@ -5,6 +5,7 @@ stream then go through the daemon's port. A daemon that says of itself that it i
 walk: that is a symptom, and the hop that makes it so comes later.
 """
 
+import ssl
 import time
 from collections.abc import Awaitable, Sequence
 from typing import Any
@@ -106,13 +107,15 @@ class Walk:
 
     # --- one provider, where the daemon runs ---
 
-    async def through(self, settings: Settings, one: ProviderSettings, doors: Sequence[Door]) -> None:
-        """All hops of one provider."""
+    async def through(
+        self, settings: Settings, context: ssl.SSLContext, one: ProviderSettings, doors: Sequence[Door]
+    ) -> None:
+        """All hops of one provider; `context` is the one of all."""
         name = one.provider.name
         await self._reach(one.provider, doors, settings.local_pages, len(one.listen) > len(doors))
-        await self._way(settings, one)
+        await self._way(settings, context, one)
         if one.access.probed:
-            await self._step("key", name, self._key(settings, one))
+            await self._step("key", name, self._key(settings, context, one))
         else:
             self.note("key", name, skipped("No answer of the provider's would say anything about this key."))
         await self._ask(one, doors, _own_token(settings, name) or self._wishes.token)
@@ -157,7 +160,7 @@ class Walk:
 
     # --- the way out ---
 
-    async def _way(self, settings: Settings, one: ProviderSettings) -> None:
+    async def _way(self, settings: Settings, context: ssl.SSLContext, one: ProviderSettings) -> None:
         """Three steps of one attempt; the one that is under way when it fails is the one that failed."""
         name, origin = one.provider.name, one.access.origin
         place = origin.authority.decode("ascii")
@@ -179,7 +182,7 @@ class Walk:
             step = following[which]
             self.begin(step, name)
 
-        tls = ClientTls(origin.host, settings.roots_file, settings.extra_ca_files)
+        tls = ClientTls(origin.host, context)
         self.begin(step, name)
         try:
             shown = await try_way(self._reactor, origin, settings.egress, tls, settings.deadlines, passed)
@@ -188,8 +191,8 @@ class Walk:
             raise AssertionError from problem  # an error's step is a cause
         self.timed(step, name, ok(f"The certificate is good: {shown}."))
 
-    async def _key(self, settings: Settings, one: ProviderSettings) -> Outcome:
-        endpoint = origin_endpoint(self._reactor, settings, one.access.origin)
+    async def _key(self, settings: Settings, context: ssl.SSLContext, one: ProviderSettings) -> Outcome:
+        endpoint = origin_endpoint(self._reactor, settings, one.access.origin, context)
         credentials = CredentialStore(in_force(settings))
         probe = KeyProbe(self._reactor, endpoint, one.provider, one.access, credentials)
         return judge.attempt(await probe.attempt(KEY_LIMIT), one)

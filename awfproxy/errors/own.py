@@ -59,3 +59,7 @@ class CredentialMissing(AwfError):
     hop = Hop.CREDENTIAL
     sentence = "awfproxy holds no key for this provider, so nothing was forwarded."
     fix = "Give awfproxy the key; the agent needs none."
+
+
+class NoKeyForHandshake(CredentialMissing):
+    """The same where a WebSocket is asked for: a style may answer that in another way."""

@@ -5,6 +5,7 @@ egress rule is kept and one trust configuration.
 """
 
 import errno
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -81,9 +82,11 @@ class OriginEndpoint:
         return tls
 
 
-def origin_endpoint(reactor: Any, settings: Settings, origin: Origin) -> OriginEndpoint:
-    """The way to `origin` by these settings; raises `ConfigError` for CA files that cannot be used."""
-    tls = ClientTls(origin.host, settings.roots_file, settings.extra_ca_files)
+def origin_endpoint(
+    reactor: Any, settings: Settings, origin: Origin, context: ssl.SSLContext
+) -> OriginEndpoint:
+    """The way to `origin` by these settings; `context` is the one of all origins."""
+    tls = ClientTls(origin.host, context)
     return OriginEndpoint(reactor, origin, settings.egress, tls, settings.deadlines)
 
 

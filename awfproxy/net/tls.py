@@ -1,4 +1,4 @@
-"""TLS towards the origin: one trust configuration, verified before anyone is told that it is open.
+"""TLS towards the origin, verified before anyone is told that it is open.
 
 Built on the standard library's `ssl` over memory buffers, since that costs a fifth less CPU a request than
 Twisted's TLS and gives session resumption; and because a connection that exists only once its certificate
@@ -18,10 +18,9 @@ from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProto
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from awfproxy.errors.configuration import ConfigError
 from awfproxy.errors.tls import TlsClosed, TlsFailed, TlsNameMismatch, TlsProtocolError, TlsUntrusted
+from awfproxy.net.trust import ALPN
 
-_ALPN = "http/1.1"
 _RECORD = 16384
 # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _NAME_MISMATCH = (62, 64)
@@ -30,24 +29,23 @@ _SESSION_EVERY = 300.0
 
 
 class ClientTls:
-    """Whom to trust, which name to expect, and the last session, for one origin.
+    """Which name to expect, and the last session, of one origin; whom to trust, as all origins have it.
 
-    The roots are the system's, or `roots_file` in their place; `extra_ca_files` are added.
-    Raises `ConfigError` for a file without certificates and for an empty set of roots.
+    A session stands in for a certificate: nobody verifies one where it is resumed. So it stays with the name
+    that was verified when it began; CPython itself only refuses one of another context.
     """
 
     def __init__(
         self,
         server_name: str,
-        roots_file: str | None = None,
-        extra_ca_files: tuple[str, ...] = (),
+        context: ssl.SSLContext,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self.server_name = server_name
         self.session: ssl.SSLSession | None = None
         self._seconds = seconds
         self._session_due = 0.0
-        self.context = _context(roots_file, extra_ca_files)
+        self.context = context
         # Shared by all connections: what is in it is copied out before any other code runs.
         self.buffer = memoryview(bytearray(8 * _RECORD))
         # What comes over the wire, likewise: 128 KiB at once cost 6 % less CPU a record than 64 KiB as bytes.
@@ -66,31 +64,6 @@ class ClientTls:
         session = tls.session
         if session is not None and session.has_ticket:
             self.session = session
-
-
-def _context(roots_file: str | None, extra_ca_files: tuple[str, ...]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    context.set_alpn_protocols([_ALPN])
-    if roots_file is None:
-        context.load_default_certs()
-    for name in (*([] if roots_file is None else [roots_file]), *extra_ca_files):
-        try:
-            context.load_verify_locations(cafile=name)
-        except (OSError, ssl.SSLError) as problem:
-            raise ConfigError(
-                f"The CA file {name} cannot be used: it is unreadable or holds no PEM certificate. "
-                "Name a readable file of PEM certificates (--ca-file, SSL_CERT_FILE, NODE_EXTRA_CA_CERTS)."
-            ) from problem
-    # A directory of roots (capath) is read on demand and counts as none here.
-    paths = ssl.get_default_verify_paths()
-    if not context.cert_store_stats()["x509_ca"] and (roots_file is not None or paths.capath is None):
-        raise ConfigError(
-            "No trusted root certificates were found, so no provider could be verified. "
-            "Install the system's CA certificates (Debian: ca-certificates) or name a file with --ca-file."
-        )
-    return context
 
 
 class _State(Enum):
@@ -177,7 +150,7 @@ class TlsConnection:
             self.transport.loseConnection()
             return
         self._flush()
-        if self._tls.selected_alpn_protocol() not in (_ALPN, None):
+        if self._tls.selected_alpn_protocol() not in (ALPN, None):
             self._failed = TlsProtocolError("another application protocol was chosen")
             self.transport.loseConnection()
             return

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from awfproxy.providers.provider import Added
+from awfproxy.providers.provider import Added, Asked
 from awfproxy.wire.fieldname import alike, field_name, field_value
 from awfproxy.wire.target import Origin
 from awfproxy.wire.url import origin_and_path
@@ -26,10 +26,16 @@ _CREDENTIALS = frozenset(
 )
 
 
-def has_key(environ: Mapping[str, str]) -> bool:
-    """Whether there is a key that is neither empty nor one of the values that stand in for one."""
-    value = _SCHEME.sub("", environ.get(KEY_VARIABLE, "").strip(), count=1).strip()
-    return bool(value) and value not in _STAND_INS
+def has_key(asked: Asked) -> bool:
+    """Whether there is a key, in the environment or as a systemd credential, that is neither empty nor one of
+    the values that stand in for one."""
+    credential = asked.credential(CREDENTIAL_NAME) or b""
+    return _is_key(asked.environ.get(KEY_VARIABLE, "")) or _is_key(credential.decode("utf-8", "replace"))
+
+
+def _is_key(text: str) -> bool:
+    bare = _SCHEME.sub("", text.strip(), count=1).strip()
+    return bool(bare) and bare not in _STAND_INS
 
 
 def is_azure(environ: Mapping[str, str]) -> bool:

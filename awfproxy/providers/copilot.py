@@ -49,7 +49,7 @@ def access(asked: Asked) -> Access:
     """
     if asked.auth_field is not None:
         raise ValueError("Copilot takes its key in Authorization alone. Remove auth-field.")
-    own_key = byok.has_key(asked.environ)
+    own_key = byok.has_key(asked)
     origin, base_path = _where(asked, own_key)
     at_github = is_githubs(origin.host)
     token = KeyUse(PROVIDER.variable, PROVIDER.credential_name, _with_scheme(origin.host, asked.environ))
@@ -65,7 +65,7 @@ def access(asked: Asked) -> Access:
 
     always = _always(origin.host, asked)
     # At GitHub's hosts the list of models, which the probe asks for, takes GitHub's tokens alone.
-    listed = not (own_key and at_github) or bool(asked.environ.get(PROVIDER.variable))
+    listed = not (own_key and at_github) or asked.has(PROVIDER.variable, PROVIDER.credential_name)
     session = _session(asked.environ) if own_key else ()
 
     def defaults(method: bytes, path: bytes) -> Added:
@@ -205,6 +205,7 @@ PROVIDER = Provider(
     port=10002,
     variable="COPILOT_GITHUB_TOKEN",
     further_variables=(byok.KEY_VARIABLE,),
+    further_credentials=(byok.CREDENTIAL_NAME,),
     target_variable="COPILOT_API_TARGET",
     base_path_variable="COPILOT_API_BASE_PATH",
     auth_field_variable=None,

@@ -41,7 +41,7 @@ def access(asked: Asked) -> Access:
     if asked.base_path is not None:
         base_path = asked.base_path
     variable, credential_name = PROVIDER.variable, PROVIDER.credential_name
-    if azure and not asked.environ.get(variable) and byok.has_key(asked.environ):
+    if azure and not asked.has(variable, credential_name) and byok.has_key(asked):
         variable, credential_name = byok.KEY_VARIABLE, byok.CREDENTIAL_NAME
     field = asked.auth_field or (b"api-key" if azure else None)
     inject = bearer if field is None else bare_key(field)

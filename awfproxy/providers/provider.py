@@ -45,8 +45,16 @@ class Asked:
     auth_field: bytes | None = None
     """Name of the field that carries the bare key, in place of the provider's own."""
 
+    credential: Callable[[str], bytes | None] = attrs.field(default=lambda name: None, repr=False)
+    """The content of the systemd credential of that name, None where there is none: to be asked as `environ`
+    may be. Raises `ConfigError` for one that cannot be read."""
+
     instance: str = ""
     """Different for each process, for what has to tell one run from another; empty for no such thing."""
+
+    def has(self, variable: str, credential_name: str) -> bool:
+        """Whether a key is set in one of these two ways; nothing is said about what it looks like."""
+        return bool(self.environ.get(variable) or self.credential(credential_name))
 
 
 @attrs.frozen
@@ -148,6 +156,9 @@ class Provider:
 
     further_variables: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     """Environment variables of its other keys: one set but empty is an error, as with the usual one."""
+
+    further_credentials: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    """Their file names below systemd's `$CREDENTIALS_DIRECTORY`, likewise."""
 
     target_variable: str | None
     base_path_variable: str | None

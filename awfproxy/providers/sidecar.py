@@ -10,10 +10,10 @@ from http import HTTPStatus
 import attrs
 
 from awfproxy.errors.base import AwfError, Hop
-from awfproxy.errors.client import ClientError, RequestBodyTimeout, WebSocketUnsupported
+from awfproxy.errors.client import ClientError, RequestBodyTimeout
 from awfproxy.errors.egress import EgressError
 from awfproxy.errors.origin import IncompleteMessage, OriginError, ResponseHeadTimeout, StreamSilent
-from awfproxy.errors.own import CredentialMissing
+from awfproxy.errors.own import CredentialMissing, NoKeyForHandshake
 from awfproxy.errors.tls import TlsFailed
 from awfproxy.providers import byok
 from awfproxy.providers.provider import Provider
@@ -25,18 +25,18 @@ _NO_KEY_AS_OBJECT = 403
 _FURTHER_VARIABLES = {"copilot": (byok.KEY_VARIABLE,)}
 
 
-def in_its_style(provider: Provider, configured: bool) -> Provider:
-    """The provider with the sidecar's errors. One without a key has a bare 503 for WebSocket."""
+def in_its_style(provider: Provider) -> Provider:
+    """The provider with the sidecar's errors: without a key WebSocket is answered by a bare 503."""
 
     def status(error: AwfError) -> int:
+        if isinstance(error, NoKeyForHandshake):
+            return 503
         if isinstance(error, CredentialMissing):
             return _NO_KEY.get(provider.name, _NO_KEY_AS_OBJECT)
-        if isinstance(error, WebSocketUnsupported) and not configured:
-            return 503
         return 502 if _is_proxy_error(error) else error.status
 
     def body(error: AwfError, request_id: str) -> bytes:
-        if isinstance(error, WebSocketUnsupported) and not configured:
+        if isinstance(error, NoKeyForHandshake):
             return b""
         if isinstance(error, CredentialMissing):
             return _compact({"error": _no_key(provider), **_ours(error, request_id)})

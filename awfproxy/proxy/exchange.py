@@ -18,7 +18,13 @@ from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors.base import AwfError
 from awfproxy.errors.client import ClientError, RequestBodyTimeout
 from awfproxy.errors.origin import IncompleteMessage, ResponseHeadTimeout, StreamSilent
-from awfproxy.errors.own import CredentialMissing, InternalError, PoolExhausted, ShuttingDown
+from awfproxy.errors.own import (
+    CredentialMissing,
+    InternalError,
+    NoKeyForHandshake,
+    PoolExhausted,
+    ShuttingDown,
+)
 from awfproxy.net.deadlines import NEVER
 from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
 from awfproxy.observe.endmarker import EndMarker
@@ -169,7 +175,8 @@ class Exchange:
             return
         in_force = shared.credentials.current(shared.provider.name)
         if in_force is None:
-            self._refuse(CredentialMissing(), Outcome.REFUSED)
+            missing = NoKeyForHandshake() if self._client.websocket else CredentialMissing()
+            self._refuse(missing, Outcome.REFUSED)
             return
         if in_force.rules and not self._allowed(in_force.rules):
             return

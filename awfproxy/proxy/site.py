@@ -66,6 +66,9 @@ class ProxySite(HTTPFactory):
         self._requests = 0
         self._drained: Deferred[None] | None = None
 
+    def startFactory(self) -> None:
+        """Not HTTPFactory's, which would keep the date for its access log by a timer, each second."""
+
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
         if self._drained is not None or len(self._channels) >= self._max_connections + _OVER_LIMIT:
             return None

@@ -6,7 +6,6 @@ providers are put in force by one assignment. What is refused is logged and show
 stays. Anything else that has changed needs a restart, and is named.
 """
 
-import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -27,7 +26,9 @@ from awfproxy.service.exit import ExitCode
 from awfproxy.service.probe import KeyProbe
 from awfproxy.service.systemd import Notifier
 from awfproxy.service.validator import Quit, validator_for
+from awfproxy.service.watchedfiles import Marks, WatchedFiles, file_marks
 from awfproxy.settings.provider import ProviderSettings
+from awfproxy.settings.restart import only_by_restart
 from awfproxy.settings.values import Probe, Settings
 
 LOOK_INTERVAL = 2.0
@@ -35,9 +36,6 @@ LOOK_INTERVAL = 2.0
 
 RETRY_AFTER = 30.0
 """Seconds after which a key that could not be checked is tried again."""
-
-Marks = Mapping[str, object]
-"""For each file what tells one state of it from another."""
 
 
 @attrs.frozen
@@ -100,7 +98,7 @@ class Reloader(Service):
         notifier: Notifier,
         counted: Callable[[bool], None] = lambda taken: None,
         callers: CallerStore | None = None,
-        marks: Callable[[Iterable[str]], Marks] | None = None,
+        marks: Callable[[Iterable[str]], Marks] = file_marks,
     ) -> None:
         """`health` by provider; `counted` hears of each reload whether all of it was taken.
 
@@ -115,10 +113,8 @@ class Reloader(Service):
         self._notifier = notifier
         self._counted = counted
         self._callers = callers
-        self._marks = marks or file_marks
-        self._files = key_files(settings)
-        # Now, not at the start of the service: that waits for the way to the providers.
-        self._seen = self._marks(self._files)
+        # Marked now, not at the start of the service: that waits for the way to the providers.
+        self._files = WatchedFiles(key_files(settings), marks)
         self._running: Deferred[None] | None = None
         self._asked: str | None = None
         self._retry_at: float | None = None
@@ -157,9 +153,7 @@ class Reloader(Service):
             self._clock.callLater(0, self.reload, asked)
 
     def _look(self) -> None:
-        now = self._marks(self._files)
-        if now != self._seen:
-            self._seen = now
+        if self._files.have_changed():
             self.reload("a key file has changed")
         elif self._retry_at is not None and self._clock.seconds() >= self._retry_at:
             self.reload("the last one could not be checked")
@@ -175,7 +169,23 @@ class Reloader(Service):
 
     async def _take(self) -> bool:
         """Judges what is new and puts in force what is good; whether that is all of it."""
-        before = self._marks(self._files)
+        settings = self._read_settings()
+        if settings is None:
+            return False
+        self._say_what_needs_a_restart(settings)
+        # At once: a revocation does not wait for keys to be judged.
+        self._put_callers_in_force(settings)
+        given = {one.provider.name: one for one in settings.providers}
+        judged = {name: await self._judged(name, given.get(name)) for name in self._health}
+        self._put_keys_and_rules_in_force(given, judged)
+        self._tell(judged)
+        if any(result.again for result in judged.values()):
+            self._retry_at = self._clock.seconds() + RETRY_AFTER
+        return all(result.taken for result in judged.values())
+
+    def _read_settings(self) -> Settings | None:
+        """The settings as they are now, and their files watched from now on; None where they are refused."""
+        before = self._files.marks()
         try:
             settings = self._load()
         except ConfigError as error:
@@ -184,18 +194,22 @@ class Reloader(Service):
             self._log.error(
                 "Reload refused, all stays as it was: {sentence}", event="reload_refused", sentence=str(error)
             )
-            return False
-        self._files = key_files(settings)
-        # Of before the reading: what has changed during it is read again.
-        self._seen = {name: before.get(name, mark) for name, mark in self._marks(self._files).items()}
-        self._say_what_needs_a_restart(settings)
-        # At once: a revocation does not wait for keys to be judged. Where other files are named, or none,
-        # what was wanted of callers is wanted still: only a restart changes that.
+            return None
+        # With the marks of before the reading: what has changed during it is read again.
+        self._files.replace(key_files(settings), before)
+        return settings
+
+    def _put_callers_in_force(self, settings: Settings) -> None:
+        """Where other files are named, or none, what was wanted of callers is wanted still: only a restart
+        changes that."""
         callers = settings.callers
         if self._callers is not None and callers.in_force and callers.files == self._settings.callers.files:
             self._callers.replace(callers.in_force)
-        given = {one.provider.name: one for one in settings.providers}
-        judged = {name: await self._judged(name, given.get(name)) for name in self._health}
+
+    def _put_keys_and_rules_in_force(
+        self, given: Mapping[str, ProviderSettings], judged: Mapping[str, Judged]
+    ) -> None:
+        """Those of all providers by one assignment."""
         in_force = dict(self._credentials.every())
         for name, result in judged.items():
             one, current = given.get(name), in_force.get(name)
@@ -206,18 +220,6 @@ class Reloader(Service):
             elif current is not None:  # no path stays open because of a key
                 in_force[name] = InForce(current.keys, one.rules)
         self._credentials.replace(in_force)
-        for name, result in judged.items():
-            self._tell(name, result)
-        if any(result.again for result in judged.values()):
-            self._retry_at = self._clock.seconds() + RETRY_AFTER
-        self._log.info(
-            "Reloaded: {providers}",
-            event="reload_complete",
-            providers="; ".join(
-                f"{name}: {'in force' if result.taken else 'refused'}" for name, result in judged.items()
-            ),
-        )
-        return all(result.taken for result in judged.values())
 
     async def _judged(self, name: str, one: ProviderSettings | None) -> Judged:
         current = self._credentials.current(name)
@@ -245,7 +247,19 @@ class Reloader(Service):
             if before.provider.name == one.provider.name
         )
 
-    def _tell(self, name: str, result: Judged) -> None:
+    def _tell(self, judged: Mapping[str, Judged]) -> None:
+        """Each provider's health, and the log."""
+        for name, result in judged.items():
+            self._tell_of(name, result)
+        self._log.info(
+            "Reloaded: {providers}",
+            event="reload_complete",
+            providers="; ".join(
+                f"{name}: {'in force' if result.taken else 'refused'}" for name, result in judged.items()
+            ),
+        )
+
+    def _tell_of(self, name: str, result: Judged) -> None:
         health = self._health[name]
         health.refused_reload = None if result.taken else result.sentence
         if result.verdict is not None and result.taken:
@@ -259,14 +273,7 @@ class Reloader(Service):
             )
 
     def _say_what_needs_a_restart(self, settings: Settings) -> None:
-        before = {entry.name: entry.shown for entry in self._settings.entries}
-        after = {entry.name: entry.shown for entry in settings.entries}
-        changed = [
-            name
-            for name in dict.fromkeys([*before, *after])
-            if before.get(name) != after.get(name) and not name.endswith((" key", ": rules"))
-        ]
-        if changed:
+        if changed := only_by_restart(self._settings, settings):
             self._log.warn(
                 "Changed since the start, but only a restart puts it in force: {names}",
                 event="reload_needs_restart",
@@ -289,19 +296,6 @@ def _place(one: ProviderSettings) -> object:
 def key_files(settings: Settings) -> list[str]:
     """The files that keys came from, and those on callers."""
     return [*(name for one in settings.providers for name in one.key_files), *settings.callers.files]
-
-
-def file_marks(names: Iterable[str]) -> Marks:
-    """By stat and, of a symbolic link, its target: Kubernetes swaps a link to a folder, editors the file."""
-    return {name: _mark(name) for name in names}
-
-
-def _mark(name: str) -> object:
-    try:
-        found = os.stat(name)
-        return os.path.realpath(name), found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
-    except OSError as error:
-        return error.errno
 
 
 def on_hangup(reactor: Any, heard: Callable[[], None]) -> None:

@@ -40,8 +40,8 @@ class Profile:
     probed: Callable[[Provider, Access], bool] | None = None
     """Whether a key is checked at all, beside what the provider itself says about that."""
 
-    errors: Callable[[Provider, bool], Provider] | None = None
-    """The provider with its errors in another style; the second argument is whether it has a key."""
+    errors: Callable[[Provider], Provider] | None = None
+    """The provider with its errors in another style."""
 
     request_id_field: bytes | None = None
     """A second field for request ids in answers, where the provider's own of that name is replaced."""

@@ -10,7 +10,7 @@ import attrs
 
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.shape import check_shape
-from awfproxy.credentials.sources import KeyFound, ModeOf, ReadFile, find_key
+from awfproxy.credentials.sources import KeyFound, ModeOf, ReadFile, find_credential, find_key
 from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.provider import Access, Asked, Provider
 from awfproxy.providers.rules import NO_RULES, Rules
@@ -43,7 +43,7 @@ class ProviderSettings:
     """Where each key was found; empty for one that is not there."""
 
     key_files: tuple[str, ...] = ()
-    """The files that the keys came from."""
+    """The files that the keys came from, and the one that is named for the first, though it may be empty."""
 
     rules: Rules = NO_RULES
     websocket: bool = True
@@ -74,7 +74,11 @@ def provider_settings(
         for variable in provider.further_variables:
             if variable in environ and not environ[variable].strip():
                 check_shape(os.fsencode(environ[variable]), f"environment variable {variable}", provider)
-    access = access_of(provider, given, environ, instance)
+        for name in provider.further_credentials:
+            content = find_credential(environ, name, read_file)
+            if content is not None and not content.strip():
+                check_shape(content.strip(), f"systemd credential {name}", provider)
+    access = access_of(provider, given, environ, read_file, instance)
     key_file = setting("key-file").value
     found = [
         find_key(
@@ -88,25 +92,33 @@ def provider_settings(
         )
         for index, use in enumerate(access.keys)
     ]
-    configured = found[0] is not None
     profile = given.profile
     if profile.probed is not None:
         access = attrs.evolve(access, probed=access.probed and profile.probed(provider, access))
     return ProviderSettings(
-        provider=provider if profile.errors is None else profile.errors(provider, configured),
+        provider=provider if profile.errors is None else profile.errors(provider),
         access=access,
         listen=setting("listen").value or (tcp_endpoint(given["bind"].value, setting("port").value),),
         keys=tuple(None if key is None else key.secret for key in found),
         key_sources=tuple("" if key is None else key.source for key in found),
-        key_files=tuple(name for key in found if key is not None for name in key.files),
+        key_files=_files(key_file, found),
         rules=given.rules.get(provider.name, access.rules),
         websocket=setting("websocket").value == "tunnel",
         warnings=tuple(_warnings(provider, given, access, found)),
     )
 
 
+def _files(key_file: str | None, found: list[KeyFound | None]) -> tuple[str, ...]:
+    named = [] if key_file is None else [key_file]
+    return tuple(dict.fromkeys([*named, *(name for key in found if key is not None for name in key.files)]))
+
+
 def access_of(
-    provider: Provider, given: AllGiven, environ: Mapping[str, str], instance: str = ""
+    provider: Provider,
+    given: AllGiven,
+    environ: Mapping[str, str],
+    read_file: ReadFile,
+    instance: str = "",
 ) -> Access:
     """Where the provider is and how requests to it are authenticated; raises `ConfigError`."""
     target = given.of(provider, "target").value
@@ -115,6 +127,7 @@ def access_of(
         target=None if target is None else target.origin,
         base_path=given.of(provider, "base-path").value,
         auth_field=given.of(provider, "auth-field").value,
+        credential=lambda name: find_credential(environ, name, read_file),
         instance=instance,
     )
     try:

@@ -1,12 +1,14 @@
 """`--profile gh-aw`: a daemon with the sidecar's environment, as its container would start it."""
 
 import json
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from awfproxy.providers.builtin import BUILT_IN
 from tests.e2e.conftest import NAME
@@ -17,6 +19,7 @@ from tests.kit.origin import Exchange, Origin
 from tests.kit.reader import Closed, poll
 from tests.kit.squid import Squid, free_port
 from tests.kit.tools import need
+from tests.kit.websocket import connect
 
 PLACEHOLDER = (b"Authorization", b"Bearer sk-placeholder-for-api-proxy")
 NAMES = [provider.name for provider in BUILT_IN]
@@ -115,6 +118,30 @@ def test_websocket_at_a_port_without_a_key_is_503_and_closed(name: str) -> None:
             assert (answer.status, answer.body) == (503, b"")
             with pytest.raises(Closed):
                 client.reader.more()
+
+
+@pytest.mark.parametrize("how", ["SIGHUP", "watched file"])
+def test_first_key_by_a_reload_opens_websocket_too(
+    authority: Authority, own_origin: Origin, squid: Squid, canary: str, tmp_path: Path, how: str
+) -> None:
+    file = tmp_path / "key"
+    file.touch(0o600)
+    env, options = way(authority, own_origin, squid)
+    made = sidecar(env, *options, "--key-file", str(file))
+    with made.daemon as daemon:
+        daemon.ready()
+        with pytest.raises(InvalidStatus) as refused:
+            connect(daemon.port)
+        assert (refused.value.response.status_code, refused.value.response.body) == (503, b"")
+        file.write_text(canary)
+        if how == "SIGHUP":
+            daemon.running.send_signal(signal.SIGHUP)
+        daemon.wait_for_output('"event":"reload_complete"')
+        assert made.ask("openai", "GET", "/v1/kit/length").status == 200
+        with connect(daemon.port) as socket_:
+            socket_.send("hello")
+            assert socket_.recv(timeout=20) == "hello"
+        assert "reload_needs_restart" not in daemon.output()
 
 
 @pytest.mark.parametrize("host", [b"api-proxy:10000", b"172.30.0.30:10000", b"host.docker.internal:10000"])

@@ -24,6 +24,7 @@ from awfproxy.net.listener import ListeningEndpoint
 from awfproxy.net.ready import OriginEndpoint
 from awfproxy.net.tls import ClientTls, TlsConnection
 from awfproxy.net.transport import StreamTransport
+from awfproxy.net.trust import client_context
 from awfproxy.observe.accesslog import AccessLine, AccessLog
 from awfproxy.observe.health import Health
 from awfproxy.observe.metrics import Metrics, ProcessMetrics
@@ -138,7 +139,7 @@ class Place:
             self.hub,
             access.origin,
             Egress("127.0.0.1", self.squid_address[1]),
-            ClientTls(NAME, str(authority.file)),
+            ClientTls(NAME, client_context(str(authority.file))),
             self.deadlines,
         )
         self.health = Health(lambda: 0.0, True)
@@ -351,4 +352,5 @@ class Place:
 
 def held_objects() -> Counter[str]:
     """How many of the data path's objects there are: each that is left would hold its connection's bytes."""
-    return Counter(type(each).__name__ for each in gc.get_objects() if isinstance(each, _HELD))
+    # By type: isinstance asks a weak proxy for its object, which may be gone.
+    return Counter(type(each).__name__ for each in gc.get_objects() if issubclass(type(each), _HELD))

@@ -342,7 +342,7 @@ class House:
         self.health = Health(lambda: 0.0, True)
         access = OPENAI.access(Asked())
         keys = {} if key is None else {"openai": InForce((Secret(key.encode("ascii")),), rules)}
-        provider = OPENAI if profile.errors is None else profile.errors(OPENAI, key is not None)
+        provider = OPENAI if profile.errors is None else profile.errors(OPENAI)
         log = AccessLog("openai", self.metrics, write)
         if profile.request_events:
             log = RequestEvents("openai", access.origin.host, self.metrics)

@@ -10,6 +10,7 @@ from awfproxy.errors.egress import EgressDenied, EgressTimeout, EgressUnreachabl
 from awfproxy.errors.origin import OriginUnreachable
 from awfproxy.errors.tls import TlsProtocolError, TlsTimeout
 from awfproxy.net.tls import ClientTls
+from awfproxy.net.trust import client_context
 from awfproxy.settings.syntax import Egress
 from awfproxy.settings.values import Deadlines
 from awfproxy.wire.target import Origin
@@ -26,9 +27,8 @@ class Attempt:
         self.loop = Loop()
         self.endpoint = Endpoint(self.loop, automatic)
         self.passed, self.dialled, self.results = [], [], []
-        work = try_way(
-            self.loop, ORIGIN, egress, ClientTls(ORIGIN.host), Deadlines(), self.passed.append, self._dial
-        )
+        tls = ClientTls(ORIGIN.host, client_context())
+        work = try_way(self.loop, ORIGIN, egress, tls, Deadlines(), self.passed.append, self._dial)
         self.running = Deferred.fromCoroutine(work)
         self.running.addBoth(self.results.append)
         self.loop.settle()

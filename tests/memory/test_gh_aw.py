@@ -5,11 +5,18 @@ import re
 
 import pytest
 
+from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.store import InForce
 from awfproxy.settings.profile import GH_AW
 from awfproxy.wire.parser import RequestHeadReader
 from tests.memory.peers import House, answer, get, post, responses
 
 UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+HANDSHAKE = get(
+    b"/v1/responses", b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -21,7 +28,7 @@ def house(canary):
 
 @pytest.fixture
 def empty():
-    made = House(None, profile=GH_AW, websocket=False)
+    made = House(None, profile=GH_AW)
     yield made
     made.close()
 
@@ -115,14 +122,11 @@ def test_default_profile_has_neither_second_id_nor_another_style(canary):
         post(5, b"hello"),
         post(100000, b"the beginning"),
         get(b"/v1/x", method=b"DELETE"),
-        get(
-            b"/v1/responses", b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13",
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        ),
+        HANDSHAKE,
         get(b"/v1/models", version=b"1.0"),
     ],
     ids=["GET", "with a key of the agent's", "POST", "upload", "DELETE", "websocket", "1.0"],
-)  # fmt: skip
+)
 def test_nothing_is_forwarded_without_a_credential(empty, request_bytes):
     client = empty.client()
     client.deliver(request_bytes)
@@ -132,6 +136,24 @@ def test_nothing_is_forwarded_without_a_credential(empty, request_bytes):
     assert status == (503 if websocket else 404)
     assert (content == b"") is websocket
     assert empty.endpoint.attempts == []
+
+
+def test_first_key_lets_a_handshake_through_that_was_a_bare_503_before(empty, canary):
+    empty.client().deliver(HANDSHAKE)
+    assert empty.endpoint.attempts == []
+    assert (empty.line["status"], empty.line["error"]) == (503, "credential_missing")
+    empty.forwarding.credentials.replace({"openai": InForce((Secret(canary.encode()),))})
+    empty.client().deliver(HANDSHAKE)
+    assert upstream(empty).values(b"upgrade") == [b"websocket"]
+
+
+def test_websocket_that_the_operator_refuses_is_426_with_and_without_a_key(canary):
+    for key in None, canary:
+        house = House(key, profile=GH_AW, websocket=False)
+        client = house.client()
+        client.deliver(HANDSHAKE)
+        assert reply(client)[0] == 426
+        house.close()
 
 
 def test_refusal_without_a_key_is_in_the_log_as_a_refusal(empty):

@@ -14,6 +14,7 @@ from awfproxy.errors.own import InternalError, OutOfDescriptors
 from awfproxy.errors.tls import TlsClosed, TlsNameMismatch, TlsProtocolError, TlsTimeout
 from awfproxy.net.ready import OriginEndpoint
 from awfproxy.net.tls import ClientTls
+from awfproxy.net.trust import client_context
 from awfproxy.settings.syntax import Egress
 from awfproxy.settings.values import Deadlines
 from awfproxy.wire.target import Origin
@@ -41,7 +42,7 @@ class Way:
             self.loop,
             Origin(NAME),
             Egress("squid.test", 3128, None) if egress else None,
-            ClientTls(NAME, str(authority.file)),
+            ClientTls(NAME, client_context(str(authority.file))),
             DEADLINES,
             self._dial,
         )

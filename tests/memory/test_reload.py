@@ -24,10 +24,10 @@ from awfproxy.service.reload import (
     RETRY_AFTER,
     Judged,
     Reloader,
-    file_marks,
     judge_by_validator,
     key_files,
 )
+from awfproxy.service.watchedfiles import file_marks
 from awfproxy.settings.callers import CallerSettings
 from awfproxy.settings.provider import ProviderSettings
 from awfproxy.settings.values import Entry, Probe, Settings, in_force
@@ -238,6 +238,20 @@ def test_what_only_a_restart_changes_is_named(world):
     world.reloader.reload("SIGHUP")
     (event,) = world.logged("reload_needs_restart")
     assert event["names"] == "port"
+
+
+def test_settings_of_a_provider_that_are_shown_since_it_has_a_key_have_not_changed():
+    """Of one without a key nothing else is shown."""
+    world = World(one(openai.PROVIDER, b"old"), one(anthropic.PROVIDER, None))
+    globalLogPublisher.addObserver(world.events.append)
+    shown = Entry("anthropic-target", "api.anthropic.com", "default"), Entry("port", "10009", "file")
+    world.now = settings(one(openai.PROVIDER, b"old"), one(anthropic.PROVIDER, b"first"), entries=shown)
+    world.reloader.reload("SIGHUP")
+    globalLogPublisher.removeObserver(world.events.append)
+    assert world.key("anthropic") == b"first"
+    (event,) = world.logged("reload_needs_restart")
+    assert event["names"] == "port"
+    world.reloader.stopService()
 
 
 def test_reload_asked_for_during_another_follows_it(world):

@@ -21,6 +21,14 @@ def test_connections_are_counted_and_forgotten(house):
     assert house.site.connections == 1
 
 
+def test_listening_sets_no_timer_for_a_log_that_is_off(house):
+    """Twisted's keeps the date for its access log, each second, for each listener."""
+    before = list(house.loop.getDelayedCalls())
+    house.site.doStart()
+    assert house.loop.getDelayedCalls() == before
+    house.site.doStop()
+
+
 def test_draining_nothing_is_done_at_once(house):
     assert drain(house).called
     assert [call for call in house.loop.getDelayedCalls() if call.getTime() > 1] == []

@@ -15,6 +15,7 @@ from zope.interface import implementer
 from awfproxy.errors.configuration import ConfigError
 from awfproxy.errors.tls import TlsClosed, TlsNameMismatch, TlsProtocolError, TlsUntrusted
 from awfproxy.net.tls import ClientTls, TlsConnection
+from awfproxy.net.trust import client_context
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.wire.framing import NO_BODY
 from awfproxy.wire.message import RequestHead, field
@@ -164,7 +165,7 @@ def stranger(tmp_path_factory):
 
 @pytest.fixture
 def options(authority):
-    return ClientTls(NAME, str(authority.file))
+    return ClientTls(NAME, client_context(str(authority.file)))
 
 
 def context_for(leaf, *, alpn=("http/1.1",), version=None):
@@ -253,7 +254,7 @@ def test_another_application_protocol_is_refused(options, authority):
     # A server that only knows what was not offered chooses nothing, and HTTP/1.1 it is.
     shaken = Handshake(options, context_for(authority.leaf(NAME), alpn=("h2",)))
     assert shaken.ready == [shaken.application]
-    offering = ClientTls(NAME, str(authority.file))
+    offering = ClientTls(NAME, client_context(str(authority.file)))
     offering.context.set_alpn_protocols(["h2", "http/1.1"])
     refused(Handshake(offering, context_for(authority.leaf(NAME), alpn=("h2",))), TlsProtocolError)
 
@@ -638,7 +639,7 @@ def counted(authority, monkeypatch):
     """Options whose clock stands at `now`, and the count."""
     monkeypatch.setattr(Counting, "asked", 0)
     now = [1000.0]
-    options = ClientTls(NAME, str(authority.file), seconds=lambda: now[0])
+    options = ClientTls(NAME, client_context(str(authority.file)), seconds=lambda: now[0])
     options.context.sslobject_class = Counting
     return options, now
 
@@ -689,14 +690,70 @@ def test_a_session_does_not_outweigh_a_wrong_certificate(options, authority, str
     refused(Handshake(options, context_for(stranger.leaf(NAME))), TlsUntrusted)
 
 
+# --- several origins, one context -------------------------------------------------------------------
+
+OTHER = "api.anthropic.com"
+
+
+@pytest.fixture
+def two(authority):
+    """Two origins of one process."""
+    context = client_context(str(authority.file))
+    return ClientTls(NAME, context), ClientTls(OTHER, context)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_of_one_origin_is_never_offered_to_another(two, authority, version):
+    """Whoever holds it could pass for the other: no certificate is verified where a session is resumed."""
+    one, other = two
+    context = context_for(authority.leaf(NAME), version=version)
+    answered(one, context)
+    assert answered(one, context)
+    assert other.session is None
+    refused(Handshake(other, context), TlsNameMismatch)
+    assert answered(one, context)
+
+
+def test_each_origin_resumes_its_own_session(two, authority):
+    contexts = [context_for(authority.leaf(each.server_name)) for each in two]
+    for resumed in False, True, True:
+        assert [answered(*pair) for pair in zip(two, contexts, strict=True)] == [resumed, resumed]
+
+
+def test_each_origin_asks_by_its_own_name_and_expects_it(two, authority):
+    one, other = two
+    asked = []
+    contexts = {each.server_name: context_for(authority.leaf(each.server_name)) for each in two}
+    for context in contexts.values():
+        context.sni_callback = lambda tls, name, own: asked.append(name)
+    assert Handshake(one, contexts[NAME]).ready
+    assert Handshake(other, contexts[OTHER]).ready
+    refused(Handshake(one, contexts[OTHER]), TlsNameMismatch)
+    refused(Handshake(other, contexts[NAME]), TlsNameMismatch)
+    assert asked == [NAME, OTHER, NAME, OTHER]
+
+
+def test_handshakes_of_two_origins_under_way_at_once_do_not_mix(two, authority):
+    one, other = two
+    right, wrong = context_for(authority.leaf(NAME)), context_for(authority.leaf(NAME))
+    begun = TlsConnection(one, Application())
+    wire = Wire(Loop(), begun)
+    refused(Handshake(other, wrong), TlsNameMismatch)
+    server, ready = Server(right), []
+    begun.ready.addCallback(ready.append)
+    while server.turn(wire):
+        wire.loop.settle()
+    assert ready
+
+
 def test_the_extra_ca_is_added_to_the_roots(authority, stranger):
-    options = ClientTls(NAME, str(authority.file), (str(stranger.file),))
+    options = ClientTls(NAME, client_context(str(authority.file), (str(stranger.file),)))
     for each in authority, stranger:
         assert Handshake(options, context_for(each.leaf(NAME))).ready
 
 
 def test_the_systems_roots_do_not_trust_our_ca(authority):
-    refused(Handshake(ClientTls(NAME), context_for(authority.leaf(NAME))), TlsUntrusted)
+    refused(Handshake(ClientTls(NAME, client_context()), context_for(authority.leaf(NAME))), TlsUntrusted)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate\n"])
@@ -706,7 +763,7 @@ def test_a_ca_file_that_cannot_be_used_is_a_configuration_error(tmp_path, author
     if content is not None:
         name.write_bytes(content)
     with pytest.raises(ConfigError, match=r"ca\.pem"):
-        ClientTls(NAME, *([str(authority.file), (str(name),)] if extra else [str(name)]))
+        client_context(*([str(authority.file), (str(name),)] if extra else [str(name)]))
 
 
 def test_tls_older_than_1_2_is_not_spoken(options):

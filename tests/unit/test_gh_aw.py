@@ -57,6 +57,14 @@ def test_all_five_ports_open_on_the_ipv4_wildcard_whatever_the_keys() -> None:
     assert not any(one.configured for one in made.providers)
 
 
+def test_empty_key_file_is_watched_for_the_key_to_come() -> None:
+    words = "--profile", "gh-aw", "--key-file", "/run/keys/openai"
+    made = load(parse(words).values, {}, lambda name: b"\n", lambda name: 0o100600)
+    openai = of(made, "openai")
+    assert not openai.configured
+    assert openai.key_files == ("/run/keys/openai",)
+
+
 def test_what_is_not_configured_has_no_credential_in_force(canary: str) -> None:
     made = settings({"ANTHROPIC_API_KEY": canary})
     assert list(in_force(made)) == ["anthropic"]

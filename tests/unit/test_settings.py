@@ -787,6 +787,77 @@ def test_rules_of_the_file_take_the_place_of_a_default(environ: dict[str, str], 
     assert not settings(environ).providers[0].rules
 
 
+BYOK_FILE = "/run/credentials/copilot_provider_api_key"
+AT_OPENROUTER = {
+    "HTTPS_PROXY": PROXY,
+    "CREDENTIALS_DIRECTORY": "/run/credentials",
+    "COPILOT_PROVIDER_BASE_URL": "https://openrouter.ai/api/v1",
+}
+
+
+def test_byok_key_that_is_a_systemd_credential_alone_is_noticed(canary: str) -> None:
+    made = only(settings(AT_OPENROUTER, files={BYOK_FILE: canary + "\n"}))
+    assert (made.access.origin, made.access.base_path) == (Origin("openrouter.ai"), b"/api/v1")
+    assert [key and key.reveal() for key in made.keys] == [canary.encode()]
+    assert made.key_sources == ("systemd credential copilot_provider_api_key",)
+    assert made.key_files == (BYOK_FILE,)
+
+
+def test_byok_key_and_githubs_token_may_both_be_systemd_credentials(canary: str) -> None:
+    """With both the probe has the list of models to ask for, as with both in the environment."""
+    environ = {"HTTPS_PROXY": PROXY, "CREDENTIALS_DIRECTORY": "/run/credentials"}
+    files = {BYOK_FILE: canary, "/run/credentials/copilot_github_token": "ghp_" + canary}
+    made = only(settings(environ, files=files))
+    assert [use.variable for use in made.access.keys] == ["COPILOT_PROVIDER_API_KEY", "COPILOT_GITHUB_TOKEN"]
+    assert all(made.keys)
+    assert made.access.probed
+    assert not only(settings(environ, files={BYOK_FILE: canary})).access.probed
+
+
+@pytest.mark.parametrize("content", ["Bearer ", "ghu_" + "a" * 36, "dummy-byok-key-for-offline-mode\n"])
+def test_systemd_credential_that_stands_in_for_a_byok_key_is_none(content: str, canary: str) -> None:
+    environ = {**AT_OPENROUTER, "COPILOT_GITHUB_TOKEN": canary}
+    made = only(settings(environ, files={BYOK_FILE: content}))
+    assert [use.variable for use in made.access.keys] == ["COPILOT_GITHUB_TOKEN"]
+    assert made.access.origin == Origin("api.githubcopilot.com")
+
+
+@pytest.mark.parametrize("content", ["", "\n"])
+def test_empty_byok_credential_is_an_error_unless_the_profile_takes_it_for_not_set(
+    content: str, canary: str
+) -> None:
+    environ = {**AT_OPENROUTER, "OPENAI_API_KEY": canary}
+    assert "systemd credential copilot_provider_api_key" in refusal(environ, files={BYOK_FILE: content})
+    made = settings(environ, "--profile", "gh-aw", files={BYOK_FILE: content})
+    assert [one.provider.name for one in made.providers if one.configured] == ["openai"]
+
+
+def test_byok_key_in_the_environment_and_another_as_a_systemd_credential_are_an_error(canary: str) -> None:
+    said = refusal(
+        {**AT_OPENROUTER, "COPILOT_PROVIDER_API_KEY": canary}, files={BYOK_FILE: canary[::-1] + "x"}
+    )
+    assert "environment variable COPILOT_PROVIDER_API_KEY" in said
+    assert "systemd credential copilot_provider_api_key" in said
+
+
+def test_byok_credential_that_cannot_be_read_is_an_error_that_names_it() -> None:
+    def read(name: str) -> bytes:
+        if name == BYOK_FILE:
+            raise PermissionError(13, "Permission denied", name)
+        raise FileNotFoundError(2, "No such file or directory", name)
+
+    with pytest.raises(ConfigError, match="systemd credential copilot_provider_api_key"):
+        load(parse(()).values, AT_OPENROUTER, read, lambda name: 0o100600)
+
+
+def test_azures_key_may_be_a_systemd_credential_and_openais_own_wins_over_it(canary: str) -> None:
+    environ = {**AT_OPENROUTER, "COPILOT_PROVIDER_TYPE": "azure"}
+    files = {BYOK_FILE: canary}
+    assert settings(environ, files=files).providers[0].access.keys[0].variable == "COPILOT_PROVIDER_API_KEY"
+    files |= {"/run/credentials/openai_api_key": canary}
+    assert settings(environ, files=files).providers[0].access.keys[0].variable == "OPENAI_API_KEY"
+
+
 def test_byok_at_an_own_endpoint_keeps_copilots_rules_below_its_base_path(canary: str) -> None:
     environ = {
         "HTTPS_PROXY": PROXY,

@@ -9,7 +9,7 @@ from awfproxy.errors.base import AwfError
 from awfproxy.errors.client import BadTarget, PathDenied, RequestBodyTimeout, WebSocketUnsupported
 from awfproxy.errors.egress import EgressDenied, EgressError, EgressUnreachable
 from awfproxy.errors.origin import IncompleteMessage, OriginClosed, ResponseHeadTimeout, StreamSilent
-from awfproxy.errors.own import CredentialMissing, ShuttingDown
+from awfproxy.errors.own import CredentialMissing, NoKeyForHandshake, ShuttingDown
 from awfproxy.errors.table import table
 from awfproxy.errors.tls import TlsFailed, TlsUntrusted
 from awfproxy.providers.builtin import BUILT_IN
@@ -21,12 +21,12 @@ BY_NAME = {provider.name: provider for provider in BUILT_IN}
 EACH = pytest.mark.parametrize("name", BY_NAME)
 
 
-def styled(name: str = "openai", configured: bool = True) -> Provider:
-    return in_its_style(BY_NAME[name], configured)
+def styled(name: str = "openai") -> Provider:
+    return in_its_style(BY_NAME[name])
 
 
-def answer(error: AwfError, name: str = "openai", configured: bool = True) -> tuple[int, Any]:
-    provider = styled(name, configured)
+def answer(error: AwfError, name: str = "openai") -> tuple[int, Any]:
+    provider = styled(name)
     return provider.error_status(error), json.loads(provider.error_body(error, "id-1"))
 
 
@@ -85,7 +85,7 @@ def test_detail_that_is_the_operators_is_not_in_it() -> None:
 
 @pytest.mark.parametrize(("name", "status"), [("openai", 404), ("gemini", 503), ("vertex", 503)])
 def test_openai_and_googles_say_it_in_a_plain_string(name: str, status: int) -> None:
-    found, content = answer(CredentialMissing(), name, configured=False)
+    found, content = answer(CredentialMissing(), name)
     assert found == status
     assert isinstance(content["error"], str)
     assert "not configured" in content["error"]
@@ -94,7 +94,7 @@ def test_openai_and_googles_say_it_in_a_plain_string(name: str, status: int) -> 
 
 @pytest.mark.parametrize(("name", "port"), [("anthropic", 10001), ("copilot", 10002)])
 def test_others_say_it_in_an_object(name: str, port: int) -> None:
-    status, content = answer(CredentialMissing(), name, configured=False)
+    status, content = answer(CredentialMissing(), name)
     assert status == 403
     message = content["error"].pop("message")
     assert "not configured" in message
@@ -105,7 +105,7 @@ def test_others_say_it_in_an_object(name: str, port: int) -> None:
 
 @EACH
 def test_websocket_without_a_key_is_a_bare_503(name: str) -> None:
-    response = error_response(WebSocketUnsupported(), styled(name, False), b"id-1", b"close", b"GET")
+    response = error_response(NoKeyForHandshake(), styled(name), b"id-1", b"close", b"GET")
     head, _, content = response.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert content == b""
