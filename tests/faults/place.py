@@ -172,6 +172,7 @@ class Place:
             origin=access.origin,
             deadlines=self.deadlines,
             access_log=log,
+            metrics=self.metrics,
             max_connections=100,
         )
         self._port: Any = None

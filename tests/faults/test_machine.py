@@ -149,6 +149,8 @@ def test_no_descriptor_left_for_clients(
     (line,) = made.log("descriptors_exhausted")
     assert "LimitNOFILE" in line["message"]
     outcome(AREA, "no descriptor left: new clients", "503 out_of_descriptors, one a second; the others wait")
+    counters = kept.request("GET", "/metrics").json()["counters"]
+    assert counters["connections_refused_total:openai:out_of_descriptors"] in (2, 3)
     assert kept.request("GET", "/v1/kit/length").status == 200
     made.origin.gate("going").release(3)
     assert b"".join(going.pieces(head)).endswith(b"[DONE]\n\n")

@@ -382,6 +382,7 @@ class House:
             deadlines=self.deadlines,
             websocket=websocket,
             access_log=self.forwarding.log,
+            metrics=self.metrics,
             max_connections=max_connections,
             request_id_field=profile.request_id_field,
         )
