@@ -101,7 +101,7 @@ def make_services(
         sweep=Sweep(reactor),
         credentials=CredentialStore(in_force(settings)),
         writer=writer,
-        process=ProcessMetrics(reactor.seconds),
+        process=ProcessMetrics(reactor.seconds, lambda: writer.lines_lost),
         callers=callers,
     )
     writer.gather(shared.sweep)

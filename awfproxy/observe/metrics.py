@@ -151,9 +151,10 @@ def status_class(digit: int) -> str:
 class ProcessMetrics:
     """What is counted once for the whole process."""
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        """`seconds` is the reactor's."""
+    def __init__(self, seconds: Callable[[], float], log_lines_lost: Callable[[], int]) -> None:
+        """`seconds` is the reactor's; `log_lines_lost` counts, since the start, what could not be written."""
         self._seconds = seconds
+        self._log_lines_lost = log_lines_lost
         self.reloads_ok = 0
         self.reloads_refused = 0
         """Reloads of which something new was not taken."""
@@ -165,6 +166,11 @@ class ProcessMetrics:
             self.reloads_ok += 1
         else:
             self.reloads_refused += 1
+
+    @property
+    def log_lines_lost(self) -> int:
+        """Lines of the log that could not be written."""
+        return self._log_lines_lost()
 
     @property
     def uptime(self) -> float:

@@ -52,6 +52,11 @@ class AwfproxyCollector(Collector):
         reloads.add_metric(["ok"], self._process.reloads_ok)
         reloads.add_metric(["refused"], self._process.reloads_refused)
         yield reloads
+        yield CounterMetricFamily(
+            "awfproxy_log_lines_lost",
+            "Lines of the log that could not be written.",
+            self._process.log_lines_lost,
+        )
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(

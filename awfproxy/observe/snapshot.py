@@ -54,6 +54,7 @@ def _counters(parts: Sequence[PagePart], process: ProcessMetrics) -> Iterator[tu
         yield f"tunnels_not_tried_total:{name}", tunnels.not_tried
     yield "reloads_total:ok", process.reloads_ok
     yield "reloads_total:refused", process.reloads_refused
+    yield "log_lines_lost_total", process.log_lines_lost
 
 
 def _histogram(histogram: Histogram) -> dict[str, object]:

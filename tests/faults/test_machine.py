@@ -34,6 +34,10 @@ def serves(made: Way, requests: int) -> None:
             assert client.request("GET", "/v1/kit/length").status == 200
 
 
+def lines_lost(made: Way) -> int:
+    return int(made.ask("/metrics").json()["counters"]["log_lines_lost_total"])
+
+
 # --- the log -----------------------------------------------------------------------------------------
 
 
@@ -53,6 +57,7 @@ def test_disk_full_for_the_log(stack: ExitStack, tmp_path: Path, canary: str, ou
     (lost,) = made.log("log_lines_lost")
     assert lost["level"] == "warn"
     assert 100 < lost["lines"] <= 300, "but for those that were still gathered when there was room again"
+    assert lines_lost(made) == lost["lines"]
     torn = [line for line in text[full - 100 :].splitlines() if not line.endswith("}")]
     assert len(torn) <= 1, "at most the line in whose midst the disk was full"
     outcome(AREA, "disk full for the log", "requests served; lost lines are counted once there is room")
@@ -64,6 +69,7 @@ def test_log_on_a_device_that_is_always_full(
     made = stack.enter_context(way(tmp_path, canary, command=_SHELL, env={"LOG": "/dev/full"}))
     serves(made, 200)
     assert made.ask("/readyz").status == 200
+    assert lines_lost(made) > 100
     assert made.daemon.terminate() == 143
     outcome(AREA, "log on /dev/full", "requests served, stops as ever")
 

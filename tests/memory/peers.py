@@ -361,7 +361,9 @@ class House:
         )
         squid = "http://127.0.0.1:3128"
         part = PagePart(OPENAI, access, self.health, self.metrics, self.pool)
-        self.process, self.models = ProcessMetrics(self.loop.seconds), ModelLists()
+        self.lines_lost = 0
+        self.process = ProcessMetrics(self.loop.seconds, lambda: self.lines_lost)
+        self.models = ModelLists()
         pages = LocalPages(
             prefix=local_pages,
             egress=squid,

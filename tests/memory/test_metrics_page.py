@@ -99,6 +99,7 @@ def test_counters_have_the_sidecars_names_and_labels(used):
         "tunnels_not_tried_total:openai": 0,
         "reloads_total:ok": 0,
         "reloads_total:refused": 0,
+        "log_lines_lost_total": 0,
     }
 
 
@@ -227,6 +228,13 @@ def test_refused_connections_are_counted_by_reason(house):
     counts = {("out_of_descriptors",): 0, ("too_many_connections",): 2, ("peer_not_allowed",): 1}
     assert as_text(house)["awfproxy_connections_refused_total"] == counts
     assert as_json(house)["counters"]["connections_refused_total:openai:too_many_connections"] == 2
+
+
+def test_lost_lines_of_the_log_are_those_that_the_log_has_lost(house):
+    assert as_text(house)["awfproxy_log_lines_lost_total"] == {(): 0}
+    house.lines_lost = 7
+    assert as_text(house)["awfproxy_log_lines_lost_total"] == {(): 7}
+    assert as_json(house)["counters"]["log_lines_lost_total"] == 7
 
 
 def test_reloads_are_counted_as_taken_or_refused(house):
