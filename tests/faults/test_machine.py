@@ -12,6 +12,7 @@ import pytest
 from tests.kit.client import Client
 from tests.kit.daemon import Daemon
 from tests.kit.reader import poll
+from tests.kit.squid import Squid
 from tests.kit.tools import need
 from tests.kit.ways import Way, way
 
@@ -203,6 +204,33 @@ def test_no_descriptor_left_for_tunnels(
     assert [first.answer().status, third.request("GET", "/v1/kit/length").status] == [200, 200]
     poll(lambda: page.request("GET", "/readyz").status == 200, 5)
     outcome(AREA, "descriptors free again: tunnels", "ready and serving, no restart")
+
+
+class _Named(Squid):
+    """Found by name, as most are."""
+
+    @property
+    def url(self) -> str:
+        return super().url.replace("127.0.0.1", "localhost")
+
+
+def test_no_descriptor_left_for_the_name_of_the_egress_proxy(
+    stack: ExitStack, tmp_path: Path, canary: str, outcome: Outcome
+) -> None:
+    made = stack.enter_context(way(tmp_path, canary, squid=_Named(["api.openai.com"])))
+    first, second = (stack.enter_context(Client(made.port)) for _ in range(2))
+    assert [client.request("GET", "/readyz").status for client in (first, second)] == [200, 200]
+    leave_none(stack, made)
+    first.send_head("GET", "/v1/kit/upload?gate=first")  # on the idle tunnel
+    made.origin.wait_for(b"gate=first")
+    for _ in range(10):
+        answer = second.request("GET", "/v1/kit/length")
+        assert (answer.status, answer.error_code) == (503, "out_of_descriptors"), "it is not Squid's fault"
+    leave_many(made)
+    assert second.request("GET", "/v1/kit/length").status == 200
+    made.origin.gate("first").release()
+    assert first.answer().status == 200
+    outcome(AREA, "no descriptor left: Squid's name", "503 out_of_descriptors at once")
 
 
 # --- names -------------------------------------------------------------------------------------------
