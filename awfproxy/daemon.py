@@ -32,7 +32,7 @@ from awfproxy.net.trust import client_context
 from awfproxy.observe.accesslog import AccessLog
 from awfproxy.observe.health import Health
 from awfproxy.observe.logs import LogWriter
-from awfproxy.observe.metrics import Metrics, ProcessMetrics
+from awfproxy.observe.metrics import PEER_NOT_ALLOWED, Metrics, ProcessMetrics
 from awfproxy.observe.models import ModelLists
 from awfproxy.observe.part import PagePart
 from awfproxy.observe.requestevents import RequestEvents
@@ -104,7 +104,7 @@ def make_services(
         context=client_context(settings.roots_file, settings.extra_ca_files),
         credentials=CredentialStore(in_force(settings)),
         writer=writer,
-        process=ProcessMetrics(reactor.seconds),
+        process=ProcessMetrics(reactor.seconds, lambda: writer.lines_lost),
         callers=callers,
     )
     writer.gather(shared.sweep)
@@ -291,6 +291,7 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         deadlines=settings.deadlines,
         websocket=one.websocket,
         access_log=forwarding.log,
+        metrics=part.metrics,
         max_connections=settings.max_connections,
         request_id_field=profile.request_id_field,
         trusted=TrustedOrigins(
@@ -300,7 +301,9 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
     return Front(
         name=provider.name,
         validator=part.validator,
-        listeners=tuple((description, _listener(shared, description)) for description in one.listen),
+        listeners=tuple(
+            (description, _listener(shared, part.metrics, description)) for description in one.listen
+        ),
         site=site,
         health=part.health,
         configured=one.configured,
@@ -347,7 +350,7 @@ def _refuses_place(settings: Settings, front: Front, description: str, address: 
     return None
 
 
-def _listener(shared: _Shared, description: str) -> IStreamServerEndpoint:
+def _listener(shared: _Shared, metrics: Metrics, description: str) -> IStreamServerEndpoint:
     kind = description.partition(":")[0]
     if kind == "unix" and ":mode=" not in description:
         description += ":mode=660"  # Twisted's own default lets every user in
@@ -363,7 +366,7 @@ def _listener(shared: _Shared, description: str) -> IStreamServerEndpoint:
     if not is_plain_socket(description):
         return endpoint
     peers = shared.settings.callers.peers
-    admits = PeerCheck(peers, shared.process.peer_refused) if peers else None
+    admits = PeerCheck(peers, partial(metrics.connection_refused, PEER_NOT_ALLOWED)) if peers else None
     return ListeningEndpoint(shared.hub, endpoint, admits)
 
 

@@ -9,18 +9,16 @@ from typing import Any
 from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
-    IAddress,
-    IHostResolution,
     IProtocol,
     IProtocolFactory,
     IReadDescriptor,
-    IResolutionReceiver,
     IStreamClientEndpoint,
     IWriteDescriptor,
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from awfproxy.net.names import addresses_of
 from awfproxy.net.transport import StreamTransport, address
 
 
@@ -62,31 +60,8 @@ class TcpEndpoint:
         try:
             version = ip_address(self._host).version
         except ValueError:
-            receiver = _Addresses()
-            self._reactor.nameResolver.resolveHostName(receiver, self._host, self._port)
-            return await receiver.complete
+            return await addresses_of(self._reactor, self._host, self._port)
         return [(socket.AF_INET if version == 4 else socket.AF_INET6, (self._host, self._port))]
-
-
-@implementer(IResolutionReceiver)
-class _Addresses:
-    """Gathers what the reactor's resolver finds."""
-
-    def __init__(self) -> None:
-        self._found: list[tuple[int, tuple[str, int]]] = []
-        self.complete: Deferred[list[tuple[int, tuple[str, int]]]] = Deferred()
-
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """All addresses come at once, so there is nothing to cancel in between."""
-
-    def addressResolved(self, found: IAddress) -> None:
-        host, port = getattr(found, "host", None), getattr(found, "port", None)
-        if host is not None and port is not None:
-            self._found.append((socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port)))
-
-    def resolutionComplete(self) -> None:
-        if not self.complete.called:
-            self.complete.callback(self._found)
 
 
 def _connected(reactor: Any, family: int, name: tuple[str, int]) -> Deferred[socket.socket]:

@@ -66,9 +66,12 @@ class Hub:
             self._unsent.append(selectable)
         return self._batching
 
-    @property
-    def nameResolver(self) -> Any:
-        return self._reactor.nameResolver
+    def getThreadPool(self) -> Any:
+        """For the resolver of names."""
+        return self._reactor.getThreadPool()
+
+    def callFromThread(self, call: Any, *args: Any) -> None:
+        self._reactor.callFromThread(call, *args)
 
     def _change(self, selectable: Any, add: int, remove: int) -> None:
         descriptor = selectable.fileno()

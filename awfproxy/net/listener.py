@@ -176,8 +176,10 @@ class Listener:
             with suppress(OSError):  # it may have gone by itself
                 sock, _ = self._socket.accept()
                 self._refused += 1
+                refusal = getattr(self._factory, "refusal", None)
                 with sock:
-                    _tell(sock, getattr(self._factory, "refusal", None))
+                    if refusal is not None:
+                        _tell(sock, refusal())
             self._spare = _spare_descriptor()
         now = self._reactor.seconds()
         if now < self._say_at:
@@ -223,14 +225,12 @@ class Listener:
         return host
 
 
-def _tell(sock: socket.socket, refusal: Callable[[], bytes] | None) -> None:
+def _tell(sock: socket.socket, refusal: bytes) -> None:
     """Sends the refusal. What the client has sent is read away: unread, it would make the end a reset."""
-    if refusal is None:
-        return
     sock.setblocking(False)
     with suppress(BlockingIOError):
         sock.recv(_READ_AWAY)
-    sock.send(refusal())
+    sock.send(refusal)
     sock.shutdown(socket.SHUT_WR)
 
 

@@ -129,6 +129,11 @@ class LogWriter:
         self._stream = LogStream(stream, self._lost)
         return FileLogObserver(self._stream, self._line_after_gathered)  # type: ignore[arg-type]
 
+    @property
+    def lines_lost(self) -> int:
+        """Lines that could not be written, since the start; 0 where the log is not written here."""
+        return 0 if self._stream is None else self._stream.lost_in_all
+
     def gather(self, sweep: Sweep) -> None:
         """From now on access lines may wait for others; before, each is written at once."""
         self._sweep = sweep

@@ -33,6 +33,8 @@ class LogStream:
         """The last octet written does not end a line."""
         self.lost = 0
         """Lines since the last that could be written."""
+        self._told = 0
+        """Lost lines for which a notice stands in the stream."""
 
     def write(self, text: str) -> None:
         """Writes these lines, or as many of the first ones as there is room for."""
@@ -42,7 +44,13 @@ class LogStream:
             if self.lost:  # still no room
                 self.lost = before + text.count("\n")
                 return
+            self._told += before
         self._write(text)
+
+    @property
+    def lost_in_all(self) -> int:
+        """Lines since the start."""
+        return self._told + self.lost
 
     def flush(self) -> None:
         """Nothing waits here."""

@@ -7,6 +7,8 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Protocol as Interface
 
+from awfproxy.errors.own import OutOfDescriptors, TooManyConnections
+
 BOUNDS_MS = (1, 5, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 900000)
 """Upper bounds of the histograms' buckets, in milliseconds; above the last one is a bucket without."""
 
@@ -15,6 +17,9 @@ _METHODS = {
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 }  # fmt: skip
 OTHER = "other"
+PEER_NOT_ALLOWED = "peer_not_allowed"
+REFUSALS = (OutOfDescriptors.code, TooManyConnections.code, PEER_NOT_ALLOWED)
+"""Why a client's connection is refused when it is accepted."""
 MOST_CALLERS = 200
 """Labels of caller tokens that are counted by themselves; whoever signs tokens may make up any number."""
 
@@ -87,6 +92,8 @@ class Metrics:
         """Ended exchanges by the label of the caller's token; `other` for those beyond `MOST_CALLERS`."""
         self.caller_refusals: dict[str, int] = {}
         """Exchanges that were refused because of the caller's token, by the error's code."""
+        self.connections_refused = dict.fromkeys(REFUSALS, 0)
+        """Clients' connections by the reason why they were refused when they were accepted."""
         self.request_bytes = 0
         """Octets of content received from clients, in ended exchanges."""
         self.response_bytes = 0
@@ -121,6 +128,10 @@ class Metrics:
             self.time_to_head.observe((record.head_at - record.started) * 1000)
         self.total.observe(duration_ms)
 
+    def connection_refused(self, reason: str) -> None:
+        """For one of `REFUSALS`."""
+        self.connections_refused[reason] += 1
+
     def summary(self) -> dict[str, float]:
         """`metrics_summary` of /health."""
         completed = self.total.count
@@ -140,14 +151,13 @@ def status_class(digit: int) -> str:
 class ProcessMetrics:
     """What is counted once for the whole process."""
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        """`seconds` is the reactor's."""
+    def __init__(self, seconds: Callable[[], float], log_lines_lost: Callable[[], int]) -> None:
+        """`seconds` is the reactor's; `log_lines_lost` counts, since the start, what could not be written."""
         self._seconds = seconds
+        self._log_lines_lost = log_lines_lost
         self.reloads_ok = 0
         self.reloads_refused = 0
         """Reloads of which something new was not taken."""
-        self.peers_refused = 0
-        """Connections to unix sockets of users who may not."""
         self.started = seconds()
 
     def reloaded(self, taken: bool) -> None:
@@ -157,9 +167,10 @@ class ProcessMetrics:
         else:
             self.reloads_refused += 1
 
-    def peer_refused(self) -> None:
-        """A user may not connect to a unix socket."""
-        self.peers_refused += 1
+    @property
+    def log_lines_lost(self) -> int:
+        """Lines of the log that could not be written."""
+        return self._log_lines_lost()
 
     @property
     def uptime(self) -> float:

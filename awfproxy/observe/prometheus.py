@@ -53,9 +53,9 @@ class AwfproxyCollector(Collector):
         reloads.add_metric(["refused"], self._process.reloads_refused)
         yield reloads
         yield CounterMetricFamily(
-            "awfproxy_peers_refused",
-            "Connections to unix sockets of users who may not.",
-            self._process.peers_refused,
+            "awfproxy_log_lines_lost",
+            "Lines of the log that could not be written.",
+            self._process.log_lines_lost,
         )
 
     def _requests(self) -> Iterator[Metric]:
@@ -83,6 +83,11 @@ class AwfproxyCollector(Collector):
             "Requests refused because of their caller's token, by the code of the error.",
             labels=["provider", "code"],
         )
+        refused_connections = CounterMetricFamily(
+            "awfproxy_connections_refused",
+            "Clients' connections refused when they were accepted, by the reason.",
+            labels=["provider", "reason"],
+        )
         active = _gauge("awfproxy_active_requests", "Exchanges that have begun and not ended.")
         for part in self._parts:
             name, metrics = part.provider.name, part.metrics
@@ -106,8 +111,11 @@ class AwfproxyCollector(Collector):
                 by_caller.add_metric([name, caller], count)
             for code, count in metrics.caller_refusals.items():
                 refused_callers.add_metric([name, code], count)
+            for reason, count in metrics.connections_refused.items():
+                refused_connections.add_metric([name, reason], count)
             active.add_metric([name], metrics.active_requests)
-        yield from (requests, phases, received, sent, refused, leaks, by_caller, refused_callers, active)
+        yield from (requests, phases, received, sent, refused, leaks, by_caller, refused_callers)
+        yield from (refused_connections, active)
 
     def _tunnels(self) -> Iterator[Metric]:
         opened = _counter("awfproxy_tunnels_opened", "Tunnels to the origin that were opened.")

@@ -41,6 +41,8 @@ def _counters(parts: Sequence[PagePart], process: ProcessMetrics) -> Iterator[tu
         yield f"response_bytes_total:{name}", metrics.response_bytes
         yield f"rule_refusals_total:{name}", metrics.rule_refusals
         yield f"leaks_masked_total:{name}", metrics.leaks_masked
+        for reason, count in metrics.connections_refused.items():
+            yield f"connections_refused_total:{name}:{reason}", count
         for code, count in metrics.caller_refusals.items():
             yield f"caller_refusals_total:{name}:{code}", count
         for caller, count in metrics.callers.items():
@@ -52,7 +54,7 @@ def _counters(parts: Sequence[PagePart], process: ProcessMetrics) -> Iterator[tu
         yield f"tunnels_not_tried_total:{name}", tunnels.not_tried
     yield "reloads_total:ok", process.reloads_ok
     yield "reloads_total:refused", process.reloads_refused
-    yield "peers_refused_total", process.peers_refused
+    yield "log_lines_lost_total", process.log_lines_lost
 
 
 def _histogram(histogram: Histogram) -> dict[str, object]:

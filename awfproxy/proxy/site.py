@@ -5,12 +5,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
+from twisted.logger import Logger
 from twisted.web.http import HTTPFactory
 from twisted.web.resource import Resource
 
-from awfproxy.errors.own import OutOfDescriptors
+from awfproxy.errors.own import OutOfDescriptors, TooManyConnections
 from awfproxy.net.deadlines import Sweep
 from awfproxy.observe.accesslog import AccessLog
+from awfproxy.observe.metrics import Metrics
 from awfproxy.providers.provider import Provider
 from awfproxy.proxy.channel import Channel
 from awfproxy.proxy.crossorigin import NO_OTHERS, TrustedOrigins
@@ -20,6 +22,8 @@ from awfproxy.wire.target import Origin
 
 _OVER_LIMIT = 64
 """So many connections beyond the limit hear a 503; any further one is closed unheard."""
+_SAY_EVERY = 60.0
+"""Seconds between two lines about connections beyond the limit."""
 
 
 class ProxySite(HTTPFactory):
@@ -30,6 +34,7 @@ class ProxySite(HTTPFactory):
     """
 
     noisy = False
+    _log = Logger()
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class ProxySite(HTTPFactory):
         deadlines: Deadlines,
         websocket: bool = True,
         access_log: AccessLog,
+        metrics: Metrics,
         max_connections: int,
         request_id_field: bytes | None = None,
         trusted: TrustedOrigins = NO_OTHERS,
@@ -64,20 +70,51 @@ class ProxySite(HTTPFactory):
         # In the form of a UUID of version 4 (RFC 9562 5.4), which some tools look for.
         self._id_prefix = f"{random[:8]}-{random[8:12]}-4{random[12:15]}-8{random[15:]}-".encode("ascii")
         self._requests = 0
+        self._metrics = metrics
+        self._refused = 0
+        """Since the last line that said so."""
+        self._say_at = 0.0
         self._drained: Deferred[None] | None = None
 
     def startFactory(self) -> None:
         """Not HTTPFactory's, which would keep the date for its access log by a timer, each second."""
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
-        if self._drained is not None or len(self._channels) >= self._max_connections + _OVER_LIMIT:
+        if self._drained is not None:
             return None
+        over = len(self._channels) - self._max_connections
+        if over >= 0:
+            self._refuse_one()
+            if over >= _OVER_LIMIT:
+                return None
         channel = Channel(self)
-        channel.over_limit = len(self._channels) >= self._max_connections
+        channel.over_limit = over >= 0
         return channel
 
+    def _refuse_one(self) -> None:
+        """One beyond the limit is counted, and said once a minute: whoever connects must not fill the log."""
+        self._metrics.connection_refused(TooManyConnections.code)
+        self._refused += 1
+        now = self._reactor.seconds()
+        if now < self._say_at:
+            return
+        self._say_at = now + _SAY_EVERY
+        self._log.warn(
+            "{provider}: {limit} clients are connected, as many as may be; {refused} more refused. "
+            "Close some, or raise --max-connections. For a minute further ones are only counted.",
+            event="too_many_connections",
+            provider=self.provider.name,
+            limit=self._max_connections,
+            refused=self._refused,
+        )
+        self._refused = 0
+
     def refusal(self) -> bytes:
-        """For a client who comes when there is no descriptor for another: the answer to whatever it asks."""
+        """For a client who comes when there is no descriptor for another: the answer to whatever it asks.
+
+        Each call counts one such client.
+        """
+        self._metrics.connection_refused(OutOfDescriptors.code)
         return error_response(OutOfDescriptors(), self.provider, self.new_request_id(), b"close", b"GET")
 
     def new_request_id(self) -> bytes:

@@ -3,9 +3,13 @@
 It counts failures in a row of attempts that a request waited for. The third begins a pause in which
 requests are told the last error; after it attempts are made again, and the next failure begins a longer
 one. The first is short, so that a Squid which restarts is found again soon; none is longer than a second.
+
+Descriptors that run out here say nothing of the way: such an attempt asks nobody and costs nothing, so there
+is nothing to spare, and the next request may find one free.
 """
 
 from awfproxy.errors.base import AwfError
+from awfproxy.errors.own import OutOfDescriptors
 
 IN_A_ROW = 3
 """Failures after which requests are not tried for a while."""
@@ -28,7 +32,7 @@ class Cooldown:
 
         One that was begun before the pause counts for nothing in it: else a burst would lengthen the pause.
         """
-        if self.refusal(now) is not None:
+        if isinstance(reason, OutOfDescriptors) or self.refusal(now) is not None:
             return
         self._failures += 1
         if self._failures < IN_A_ROW:

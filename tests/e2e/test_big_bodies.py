@@ -6,8 +6,8 @@ import uuid
 import pytest
 
 from tests.e2e.conftest import Stack
+from tests.kit.answers import PIECE
 from tests.kit.client import Client
-from tests.kit.origin import PIECE
 
 GIGABYTE = 1 << 30
 LIMIT = 100 << 20

@@ -208,7 +208,7 @@ def test_user_of_a_unix_socket_is_let_in_by_the_list_alone(
             with Client(path=str(path)) as client, pytest.raises((Closed, OSError)):
                 client.request("GET", "/healthz")
         counters = daemon.ask("GET", "/metrics").json()["counters"]
-        assert counters["peers_refused_total"] == 2
+        assert counters["connections_refused_total:openai:peer_not_allowed"] == 2
         daemon.wait_for_output(f"user {os.getuid()}, groups")
         assert daemon.output().count("A connection to the unix socket is refused") == 1
         assert daemon.ask("GET", "/healthz").status == 200  # the port beside it is for everyone

@@ -1,5 +1,6 @@
 """Connecting: what the endpoint says when it cannot, which addresses it tries, that nothing is left over."""
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from twisted.internet import error
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import ITCPTransport
+from twisted.python.failure import Failure
 
 from awfproxy.net.dial import TcpEndpoint
 from tests.kit.sockets import (
@@ -40,30 +42,45 @@ def no_descriptor_left() -> Iterator[None]:
 
 
 class Names:
-    """A watcher whose resolver is ours: it gives the `found` addresses, at once or when told to."""
+    """A watcher whose threads are ours: asked for a name, they give the `found` addresses, or fail so."""
 
     def __init__(self, watcher: Any, *found: Any, at_once: bool = True) -> None:
         self._watcher = watcher
         self._found = found
         self._at_once = at_once
         self.asked: list[tuple[str, int]] = []
-        self.nameResolver = self
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._watcher, name)
 
-    def resolveHostName(self, receiver: Any, host: str, port: int = 0, *_: object) -> object:
-        self.asked.append((host, port))
-        self._receiver = receiver
-        receiver.resolutionBegan(self)
-        if self._at_once:
-            self.answer()
+    def getThreadPool(self) -> Any:
         return self
 
+    def callInThreadWithCallback(self, told: Any, call: Any, host: str, port: int, *_: object) -> None:
+        assert call is socket.getaddrinfo
+        self.asked.append((host, port))
+        self._told = told
+        if self._at_once:
+            self.answer()
+
     def answer(self) -> None:
-        for each in self._found:
-            self._receiver.addressResolved(each)
-        self._receiver.resolutionComplete()
+        problem = next((each for each in self._found if isinstance(each, Exception)), None)
+        if problem is not None:
+            self._told(False, Failure(problem))
+            return
+        self._told(True, [(*_family(each), 6, "", _place(each)) for each in self._found])
+
+
+def _family(found: Any) -> tuple[int, int]:
+    families = {IPv4Address: socket.AF_INET, IPv6Address: socket.AF_INET6, UNIXAddress: socket.AF_UNIX}
+    return families[type(found)], socket.SOCK_STREAM
+
+
+def _place(found: Any) -> Any:
+    """As getaddrinfo gives it: of IPv6 with flow label and scope."""
+    if isinstance(found, UNIXAddress):
+        return found.name
+    return (found.host, found.port, *((0, 0) if isinstance(found, IPv6Address) else ()))
 
 
 @pytest.fixture
@@ -150,8 +167,20 @@ async def test_address_of_a_family_that_the_machine_has_not_is_a_connect_error(
         await connecting
 
 
+async def test_no_descriptor_left_for_the_resolver_is_a_connect_error_with_the_cause(watcher: Any) -> None:
+    names = Names(watcher, OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+    with pytest.raises(error.ConnectError) as caught:
+        await TcpEndpoint(names, "squid.test", 3128).connect(Recorders())
+    assert caught.value.osError.errno == errno.EMFILE
+
+
+async def test_name_is_resolved_by_the_system(watcher: Any, door: socket.socket) -> None:
+    connecting = TcpEndpoint(watcher, "localhost", door.getsockname()[1]).connect(Recorders())
+    await open_and_close(door, connecting)
+
+
 async def test_unresolvable_name_is_a_lookup_error(watcher: Any) -> None:
-    names = Names(watcher)
+    names = Names(watcher, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
     with pytest.raises(error.DNSLookupError):
         await TcpEndpoint(names, "squid.invalid", 3128).connect(Recorders())
     assert names.asked == [("squid.invalid", 3128)]

@@ -291,7 +291,7 @@ def streamed(*pieces: bytes, end: bool) -> Any:
         if end:
             exchange.send(b"0\r\n\r\n")
         else:
-            exchange._close_orderly()
+            exchange.close_orderly()
 
     return answer
 

@@ -10,9 +10,10 @@ import pytest
 
 from tests.e2e.conftest import NAME, Stack, options
 from tests.kit import canary as canaries
+from tests.kit.answers import GZIPPED
 from tests.kit.client import Client, ask
 from tests.kit.daemon import Daemon
-from tests.kit.origin import GZIPPED, Origin
+from tests.kit.origin import Origin
 from tests.kit.reader import Closed
 from tests.kit.squid import Squid
 from tests.kit.tools import need

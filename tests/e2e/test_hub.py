@@ -531,5 +531,5 @@ async def test_timers_and_clock_are_the_reactors(hub: Hub) -> None:
     from twisted.internet import reactor
 
     assert abs(hub.seconds() - reactor.seconds()) < DEADLINE
-    assert hub.nameResolver is reactor.nameResolver
+    assert hub.getThreadPool() is reactor.getThreadPool()
     await deferLater(hub, 0)

@@ -3,7 +3,10 @@
 import json
 import os
 import socket
+import ssl
 import subprocess
+import threading
+from contextlib import suppress
 
 import pytest
 
@@ -11,7 +14,7 @@ from tests.e2e.conftest import NAME
 from tests.kit import canary as canaries
 from tests.kit.certificates import Authority
 from tests.kit.origin import Origin
-from tests.kit.reader import poll
+from tests.kit.reader import Closed, Reader, poll
 from tests.kit.sockets import open_sockets
 from tests.kit.squid import Squid
 from tests.kit.tools import need
@@ -88,6 +91,36 @@ def test_bad_certificates_are_bad(
     }[wrong]()
     with Origin(leaf, canary) as origin:
         assert curl(squid, authority, "/", origin).returncode == 60
+
+
+def test_dropped_connection_is_closed_by_the_thread_that_reads_it(authority: Authority, canary: str) -> None:
+    """Closed by another one, its number might be a new socket's by the time that the thread reads on."""
+    dropped, ends = threading.Event(), []
+
+    class Watching(Reader):
+        def more(self) -> bytes:
+            try:
+                return super().more()
+            except Closed:
+                dropped.wait(10)
+                ends.append(self.sock.fileno())
+                raise
+
+    with Origin(authority.leaf(NAME), canary) as origin:
+        origin.reader = Watching
+        context = ssl.create_default_context(cafile=str(authority.file))
+        with (
+            socket.create_connection(("127.0.0.1", origin.port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=NAME) as sock,
+        ):
+            sock.sendall(b"GET / HTTP/1.1\r\n")
+            poll(lambda: origin._open)
+            origin.drop_connections()
+            with suppress(OSError):  # an end without close_notify, or already the reset
+                assert not sock.recv(1)
+            dropped.set()
+            assert poll(lambda: ends)[0] >= 0
+            poll(lambda: not origin._open)
 
 
 def test_a_tunnel_that_a_daemon_opens_to_an_origin_meanwhile_is_no_leak(own_origin: Origin) -> None:

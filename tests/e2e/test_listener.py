@@ -313,6 +313,20 @@ async def test_the_refused_one_is_told_by_the_factory_after_what_it_sent_was_rea
         peer.close()
 
 
+async def test_one_who_is_gone_when_it_would_be_told_is_a_refusal_too(watcher: Any) -> None:
+    """The factory counts those that it is asked about."""
+    asked: list[int] = []
+    factory = Recorders()
+    factory.refusal = lambda: asked.append(1) or b"refused"  # type: ignore[attr-defined]
+    async with listening(watcher, factory) as port:
+        port._reactor.removeReader(port)
+        connect(port).reset()
+        port._socket = Failing(port._socket, errno.EMFILE)
+        port._reactor.addReader(port)
+        await eventually(lambda: port._resting)
+        assert (asked, port._refused) == ([1], 0), "and the line has said it"
+
+
 async def test_exhaustion_is_said_once_a_minute_with_the_count(watcher: Any) -> None:
     lines: list[str] = []
 

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,37 @@ def test_the_numbers_are_those_of_what_was_sent(
         # The 401 asks for a check, and the check's verdict is the key's state.
         poll(lambda: scrape(daemon)["awfproxy_key_state", "rejected"] == 1)
         assert scrape(daemon)["awfproxy_key_state", "accepted"] == 0
+
+
+def test_connections_beyond_the_limit_are_counted_and_said_once(
+    authority: Authority, own_origin: Origin, squid: Squid, canary: str
+) -> None:
+    name = "connections_refused_total:openai:too_many_connections"
+    with (
+        Daemon(
+            *options(authority, own_origin, squid), "--max-connections", "1", env={"OPENAI_API_KEY": canary}
+        ) as daemon,
+        ExitStack() as stack,
+    ):
+        daemon.ready("/readyz")
+        first = poll(lambda: admitted(daemon))
+        stack.callback(first.close)
+        before = first.request("GET", "/metrics").json()["counters"][name]
+        crowd = [stack.enter_context(Client(daemon.port)) for _ in range(70)]
+        assert crowd[0].request("GET", "/healthz").error_code == "too_many_connections"
+        assert poll(lambda: crowd[-1].closed()), "nobody reads what it would ask"
+        after = first.request("GET", "/metrics").json()["counters"][name]
+        assert after - before == 70
+        assert daemon.output().count("clients are connected") == 1
+
+
+def admitted(daemon: Daemon) -> Client | None:
+    """A client within the limit; one who has just left may still count."""
+    client = Client(daemon.port)
+    if client.request("GET", "/healthz").status == 200:
+        return client
+    client.close()
+    return None
 
 
 def test_tunnel_that_cannot_be_opened_is_counted_by_its_cause(

@@ -160,7 +160,7 @@ class Place:
             log=log,
         )
         self._part = PagePart(OPENAI, access, self.health, self.metrics, self.pool)
-        self._process = ProcessMetrics(reactor.seconds)  # type: ignore[attr-defined]
+        self._process = ProcessMetrics(reactor.seconds, lambda: 0)  # type: ignore[attr-defined]
         pages = LocalPages(
             prefix="", egress="http://127.0.0.1", parts=(self._part,), credentials=credentials,
             process=self._process, models=None, place=lambda name: None, host=None,
@@ -173,6 +173,7 @@ class Place:
             origin=access.origin,
             deadlines=self.deadlines,
             access_log=log,
+            metrics=self.metrics,
             max_connections=100,
         )
         self._port: Any = None

@@ -12,6 +12,7 @@ import pytest
 from tests.kit.client import Client
 from tests.kit.daemon import Daemon
 from tests.kit.reader import poll
+from tests.kit.squid import Squid
 from tests.kit.tools import need
 from tests.kit.ways import Way, way
 
@@ -34,6 +35,10 @@ def serves(made: Way, requests: int) -> None:
             assert client.request("GET", "/v1/kit/length").status == 200
 
 
+def lines_lost(made: Way) -> int:
+    return int(made.ask("/metrics").json()["counters"]["log_lines_lost_total"])
+
+
 # --- the log -----------------------------------------------------------------------------------------
 
 
@@ -53,6 +58,7 @@ def test_disk_full_for_the_log(stack: ExitStack, tmp_path: Path, canary: str, ou
     (lost,) = made.log("log_lines_lost")
     assert lost["level"] == "warn"
     assert 100 < lost["lines"] <= 300, "but for those that were still gathered when there was room again"
+    assert lines_lost(made) == lost["lines"]
     torn = [line for line in text[full - 100 :].splitlines() if not line.endswith("}")]
     assert len(torn) <= 1, "at most the line in whose midst the disk was full"
     outcome(AREA, "disk full for the log", "requests served; lost lines are counted once there is room")
@@ -64,6 +70,7 @@ def test_log_on_a_device_that_is_always_full(
     made = stack.enter_context(way(tmp_path, canary, command=_SHELL, env={"LOG": "/dev/full"}))
     serves(made, 200)
     assert made.ask("/readyz").status == 200
+    assert lines_lost(made) > 100
     assert made.daemon.terminate() == 143
     outcome(AREA, "log on /dev/full", "requests served, stops as ever")
 
@@ -149,6 +156,8 @@ def test_no_descriptor_left_for_clients(
     (line,) = made.log("descriptors_exhausted")
     assert "LimitNOFILE" in line["message"]
     outcome(AREA, "no descriptor left: new clients", "503 out_of_descriptors, one a second; the others wait")
+    counters = kept.request("GET", "/metrics").json()["counters"]
+    assert counters["connections_refused_total:openai:out_of_descriptors"] in (2, 3)
     assert kept.request("GET", "/v1/kit/length").status == 200
     made.origin.gate("going").release(3)
     assert b"".join(going.pieces(head)).endswith(b"[DONE]\n\n")
@@ -177,21 +186,51 @@ def test_no_descriptor_left_for_tunnels(
     for client in (second, third):
         answer = client.request("GET", "/v1/kit/length")
         assert (answer.status, answer.error_code) == (503, "out_of_descriptors")
+    for _ in range(30):
+        assert second.request("GET", "/v1/kit/length").error_code == "out_of_descriptors"
     answer = page.request("GET", "/readyz")
     assert (answer.status, "file descriptor" in answer.json()["reason"]) == (503, True)
-    made.origin.gate("first").release()
-    assert first.answer().status == 200
     (line, *_) = poll(lambda: made.log("request_error", error="out_of_descriptors"))
     assert line["hop"] == "awfproxy"
     assert "LimitNOFILE" in line["fix"]
     metrics = page.request("GET", "/metrics").json()["counters"]
     assert metrics["tunnels_failed_total:openai:out_of_descriptors"] >= 2
+    assert metrics["tunnels_not_tried_total:openai"] == 0
     outcome(AREA, "no descriptor left: tunnels", "503 out_of_descriptors; /readyz is 503 and says why")
 
     leave_many(made)
-    assert [client.request("GET", "/v1/kit/length").status for client in (second, third)] == [200, 200]
+    assert second.request("GET", "/v1/kit/length").status == 200, "at once, on a tunnel of its own"
+    made.origin.gate("first").release()
+    assert [first.answer().status, third.request("GET", "/v1/kit/length").status] == [200, 200]
     poll(lambda: page.request("GET", "/readyz").status == 200, 5)
     outcome(AREA, "descriptors free again: tunnels", "ready and serving, no restart")
+
+
+class _Named(Squid):
+    """Found by name, as most are."""
+
+    @property
+    def url(self) -> str:
+        return super().url.replace("127.0.0.1", "localhost")
+
+
+def test_no_descriptor_left_for_the_name_of_the_egress_proxy(
+    stack: ExitStack, tmp_path: Path, canary: str, outcome: Outcome
+) -> None:
+    made = stack.enter_context(way(tmp_path, canary, squid=_Named(["api.openai.com"])))
+    first, second = (stack.enter_context(Client(made.port)) for _ in range(2))
+    assert [client.request("GET", "/readyz").status for client in (first, second)] == [200, 200]
+    leave_none(stack, made)
+    first.send_head("GET", "/v1/kit/upload?gate=first")  # on the idle tunnel
+    made.origin.wait_for(b"gate=first")
+    for _ in range(10):
+        answer = second.request("GET", "/v1/kit/length")
+        assert (answer.status, answer.error_code) == (503, "out_of_descriptors"), "it is not Squid's fault"
+    leave_many(made)
+    assert second.request("GET", "/v1/kit/length").status == 200
+    made.origin.gate("first").release()
+    assert first.answer().status == 200
+    outcome(AREA, "no descriptor left: Squid's name", "503 out_of_descriptors at once")
 
 
 # --- names -------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from typing import Any
 import attrs
 import h11
 
-from tests.kit.origin import KEY, Origin, Seen
+from tests.kit.origin import Origin, Seen
 from tests.kit.reader import Reader
+from tests.kit.turn import KEY
 
 
 class TapedReader(Reader):

@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.kit.origin import KEY, Exchange
+from tests.kit.exchange import Exchange
 from tests.kit.responses_api import TEXT
+from tests.kit.turn import KEY
 
 MODEL = "claude-kit-1"
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.kit.origin import Exchange
+from tests.kit.exchange import Exchange
 
 MODEL = "gpt-5.4"
 """One that the CLI knows, so that it asks nothing about its abilities."""

@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.kit.origin import KEY, Exchange
+from tests.kit.exchange import Exchange
 from tests.kit.responses_api import TEXT
+from tests.kit.turn import KEY
 
 MODEL = "models/gemini-kit-1"
 _KEY_PARAMETERS = {"key", "api_key", "apikey", "access_token", "oauth_token"}

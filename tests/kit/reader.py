@@ -5,6 +5,7 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 
 class Closed(Exception):
@@ -112,11 +113,20 @@ def poll(condition, deadline: float = 10.0, interval: float = 0.01):  # type: ig
 
 
 def reset(sock: socket.socket) -> None:
-    """Ends the connection with RST."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # close() alone would leave the descriptor to a thread that is still reading from it.
-        sock.shutdown(socket.SHUT_RD)
-    except OSError:
-        pass
+    """Ends the connection with RST; no other thread may have it."""
+    with suppress(OSError):
+        close_resets(sock)
     sock.close()
+
+
+def close_resets(sock: socket.socket) -> None:
+    """Whoever closes it will end the connection with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def cut(sock: socket.socket) -> None:
+    """Ends a connection that another thread has: by FIN at once, by RST when that one has seen the end."""
+    with suppress(OSError):
+        close_resets(sock)
+        # Not an SSLSocket's own, which would take TLS away from under that thread.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -16,7 +16,7 @@ import attrs
 
 from tests.kit.certificates import Leaf
 from tests.kit.ports import origin_listener
-from tests.kit.reader import Closed, Reader, parse_fields, reset, values
+from tests.kit.reader import Closed, Reader, close_resets, cut, parse_fields, values
 
 CLEAN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean"
 _PATIENCE = 20.0
@@ -109,9 +109,8 @@ class ScriptedOrigin:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._changed:
-            sockets, self._open = self._open, set()
-        for sock in sockets:
-            reset(sock)
+            for sock in self._open:
+                cut(sock)
 
     def script(self, target: bytes, steps: Sequence[Step], *, before_body: bool = False) -> Script:
         """From now on requests for `target` are answered so."""
@@ -160,7 +159,7 @@ class ScriptedOrigin:
                 for script in served:
                     script.left += 1
                 self._changed.notify_all()
-            sock.close()
+                sock.close()
 
     def _request(self, sock: ssl.SSLSocket, reader: Reader, served: list[Script]) -> bool:
         """One request and its steps; whether the connection goes on."""
@@ -208,7 +207,7 @@ class ScriptedOrigin:
                 _read_over(sock)
                 return False
             case Reset():
-                reset(sock)
+                close_resets(sock)
                 return False
             case Below(data):
                 with socket.socket(fileno=socket.dup(sock.fileno())) as plain:

@@ -21,10 +21,10 @@ from websockets.sync.client import connect as library_connect
 
 from tests.kit import responses_api
 from tests.kit.client import Client, Response
-from tests.kit.reader import Closed, Reader, reset
+from tests.kit.reader import Closed, Reader
 
 if TYPE_CHECKING:
-    from tests.kit.origin import Exchange
+    from tests.kit.exchange import Exchange
 
 FIELDS = (
     (b"Connection", b"keep-alive, Upgrade"),
@@ -195,7 +195,7 @@ def do_cut(session: Session) -> None:
     if "fin" in session.exchange.options:
         session.sock.shutdown(socket.SHUT_RDWR)
         return
-    reset(session.sock)
+    session.exchange.reset()
 
 
 def do_flood(session: Session) -> None:

@@ -361,7 +361,9 @@ class House:
         )
         squid = "http://127.0.0.1:3128"
         part = PagePart(OPENAI, access, self.health, self.metrics, self.pool)
-        self.process, self.models = ProcessMetrics(self.loop.seconds), ModelLists()
+        self.lines_lost = 0
+        self.process = ProcessMetrics(self.loop.seconds, lambda: self.lines_lost)
+        self.models = ModelLists()
         pages = LocalPages(
             prefix=local_pages,
             egress=squid,
@@ -382,6 +384,7 @@ class House:
             deadlines=self.deadlines,
             websocket=websocket,
             access_log=self.forwarding.log,
+            metrics=self.metrics,
             max_connections=max_connections,
             request_id_field=profile.request_id_field,
         )

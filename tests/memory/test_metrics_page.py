@@ -91,12 +91,15 @@ def test_counters_have_the_sidecars_names_and_labels(used):
         "response_bytes_total:openai": 12,
         "rule_refusals_total:openai": 1,
         "leaks_masked_total:openai": 0,
+        "connections_refused_total:openai:out_of_descriptors": 0,
+        "connections_refused_total:openai:too_many_connections": 0,
+        "connections_refused_total:openai:peer_not_allowed": 0,
         "tunnels_opened_total:openai": 1,
         "tunnels_reused_total:openai": 2,
         "tunnels_not_tried_total:openai": 0,
         "reloads_total:ok": 0,
         "reloads_total:refused": 0,
-        "peers_refused_total": 0,
+        "log_lines_lost_total": 0,
     }
 
 
@@ -217,6 +220,21 @@ def test_egress_is_up_or_down_once_it_is_known(house):
     assert as_text(house)["awfproxy_egress_up"] == {(): 1}
     house.health.egress_failed(EgressUnreachable())
     assert as_text(house)["awfproxy_egress_up"] == {(): 0}
+
+
+def test_refused_connections_are_counted_by_reason(house):
+    for reason in "too_many_connections", "peer_not_allowed", "too_many_connections":
+        house.metrics.connection_refused(reason)
+    counts = {("out_of_descriptors",): 0, ("too_many_connections",): 2, ("peer_not_allowed",): 1}
+    assert as_text(house)["awfproxy_connections_refused_total"] == counts
+    assert as_json(house)["counters"]["connections_refused_total:openai:too_many_connections"] == 2
+
+
+def test_lost_lines_of_the_log_are_those_that_the_log_has_lost(house):
+    assert as_text(house)["awfproxy_log_lines_lost_total"] == {(): 0}
+    house.lines_lost = 7
+    assert as_text(house)["awfproxy_log_lines_lost_total"] == {(): 7}
+    assert as_json(house)["counters"]["log_lines_lost_total"] == 7
 
 
 def test_reloads_are_counted_as_taken_or_refused(house):

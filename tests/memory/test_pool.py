@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.defer import fail
 
 from awfproxy.errors.egress import EgressDenied, EgressTimeout, EgressUnreachable
-from awfproxy.errors.own import InternalError
+from awfproxy.errors.own import InternalError, OutOfDescriptors
 from awfproxy.net.deadlines import Sweep
 from awfproxy.settings.values import PoolLimits
 from awfproxy.upstream.pool import Pool
@@ -646,6 +646,17 @@ def test_after_three_failures_in_a_row_a_request_is_told_the_last_one_and_nothin
     stats = bath.pool.stats()
     assert (stats.failed, stats.not_tried, stats.waiting) == (3, 1, 0)
     assert len(bath.heard) == 3, "what was not tried is no news of the way out"
+
+
+def test_own_shortage_of_descriptors_refuses_nobody_once_it_is_over(bath):
+    waiters = [bath.acquire() for _ in range(5)]
+    while bath.pending:
+        bath.pending[0].fail(OutOfDescriptors())
+    assert {type(waiter.problem) for waiter in waiters} == {OutOfDescriptors}
+    waiter = bath.acquire()
+    bath.pending[0].open()
+    assert not waiter.waits
+    assert bath.pool.stats().not_tried == 0
 
 
 def test_after_two_a_request_is_tried(bath):

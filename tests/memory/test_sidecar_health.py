@@ -44,7 +44,7 @@ class Pages:
             egress="",
             parts=tuple(self.parts.values()),
             credentials=CredentialStore({name: InForce((Secret(b"k"),)) for name in configured}),
-            process=ProcessMetrics(lambda: 0.0),
+            process=ProcessMetrics(lambda: 0.0, lambda: 0),
             models=self.models,
             place=lambda name: None,
             health=health.page,

@@ -2,8 +2,10 @@
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import formatEvent, globalLogPublisher
 
 from awfproxy.proxy.site import ProxySite
+from awfproxy.settings.values import Deadlines
 from tests.memory.peers import answer, chunk, get, post, responses, statuses
 
 
@@ -27,6 +29,57 @@ def test_listening_sets_no_timer_for_a_log_that_is_off(house):
     house.site.doStart()
     assert house.loop.getDelayedCalls() == before
     house.site.doStop()
+
+
+# --- more than it takes -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def said():
+    """The lines about refused connections."""
+    lines = []
+
+    def observe(event):
+        if event.get("event") == "too_many_connections":
+            lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
+
+
+def test_each_connection_beyond_the_limit_is_counted_whether_it_is_heard_or_not(build):
+    house = build(max_connections=2)
+    assert all(house.client() is not None for _ in range(2))
+    assert house.metrics.connections_refused["too_many_connections"] == 0
+    assert all(house.client() is not None for _ in range(64))
+    assert house.metrics.connections_refused["too_many_connections"] == 64
+    assert house.client() is None
+    assert house.metrics.connections_refused["too_many_connections"] == 65
+
+
+def test_connections_beyond_the_limit_are_said_once_a_minute_with_their_count(build, said):
+    house = build(max_connections=1, deadlines=Deadlines(head=600.0))
+    for _ in range(1000):
+        house.client()
+    assert len(said) == 1
+    assert "openai" in said[0]
+    assert "--max-connections" in said[0]
+    house.wait(59)
+    house.client()
+    assert len(said) == 1
+    house.wait(1)
+    house.client()
+    assert len(said) == 2
+    assert " 1000 more" in said[1]
+
+
+def test_who_comes_when_no_descriptor_is_left_is_counted(house):
+    assert b"out_of_descriptors" in house.site.refusal()
+    assert house.metrics.connections_refused["out_of_descriptors"] == 1
+
+
+# --- draining -----------------------------------------------------------------------------------------
 
 
 def test_draining_nothing_is_done_at_once(house):

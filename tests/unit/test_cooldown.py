@@ -3,6 +3,7 @@
 import pytest
 
 from awfproxy.errors.egress import EgressDenied, EgressUnreachable
+from awfproxy.errors.own import OutOfDescriptors
 from awfproxy.upstream.cooldown import IN_A_ROW, LONGEST, Cooldown
 
 WHY = "http://127.0.0.1:3128: connection refused"
@@ -76,3 +77,18 @@ def test_a_success_makes_the_next_pause_short_again() -> None:
     for _ in range(3):
         cooldown.failed(EgressUnreachable(), 103.0)
     assert cooldown.refusal(103.13) is None
+
+
+def test_own_shortage_of_descriptors_says_nothing_of_the_way() -> None:
+    cooldown = Cooldown()
+    for _ in range(30):
+        cooldown.failed(OutOfDescriptors(WHY), 100.0)
+    assert cooldown.refusal(100.0) is None
+
+
+def test_own_shortage_of_descriptors_leaves_the_count_of_the_ways_failures_as_it_is() -> None:
+    cooldown = failed(2)
+    cooldown.failed(OutOfDescriptors(WHY), 100.0)
+    assert cooldown.refusal(100.0) is None
+    cooldown.failed(EgressUnreachable(WHY), 100.0)
+    assert isinstance(cooldown.refusal(100.0), EgressUnreachable)

@@ -61,6 +61,21 @@ def test_a_reader_who_stops_reading_holds_nothing_up_and_hears_how_much_was_lost
     assert reader.read() == f"{lost} lost\nafter\n"
     reader.log.write("again\n")
     assert reader.read() == "again\n"
+    assert (reader.log.lost, reader.log.lost_in_all) == (0, lost)
+
+
+def test_lines_lost_in_all_are_those_of_every_time(reader: Reader) -> None:
+    lost = 0
+    for _ in range(3):
+        while not reader.log.lost:
+            reader.log.write(LINE)
+        for _ in range(10):
+            reader.log.write(LINE)
+        lost += reader.log.lost
+        assert reader.log.lost_in_all == lost, "a notice that finds no room is none of them"
+        reader.read()
+        reader.log.write(LINE)
+        assert reader.log.lost_in_all == lost
 
 
 def test_lines_together_are_written_as_far_as_there_is_room_and_never_out_of_order(reader: Reader) -> None:

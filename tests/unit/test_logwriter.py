@@ -55,6 +55,15 @@ def test_an_event_comes_after_the_lines_before_it(log: Log) -> None:
     assert ["id-1" in log.lines[0], "an event" in log.lines[1]] == [True, True]
 
 
+def test_lost_lines_are_counted_and_none_are_where_the_log_is_anothers(log: Log) -> None:
+    with open("/dev/full", "w") as full:
+        log.writer.observer(full)
+        for number in range(64):
+            log.writer.access(line(number))
+        assert log.writer.lines_lost == 64
+    assert LogWriter("text").lines_lost == 0
+
+
 @pytest.mark.parametrize("problem", [OSError(28, "No space left on device"), ValueError("closed file")])
 def test_a_log_that_cannot_be_written_does_not_stop_an_exchange(log: Log, problem: Exception) -> None:
     class Full(io.StringIO):

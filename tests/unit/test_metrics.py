@@ -126,7 +126,7 @@ def test_quantile_is_taken_as_if_each_bucket_were_even(
 def test_process_counts_reloads_and_time_since_its_start() -> None:
     now = [50.0]
     seconds: Callable[[], float] = lambda: now[0]  # noqa: E731
-    process = ProcessMetrics(seconds)
+    process = ProcessMetrics(seconds, lambda: 0)
     now[0] = 62.5
     for taken in True, False, True:
         process.reloaded(taken)

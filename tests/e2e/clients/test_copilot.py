@@ -5,9 +5,9 @@ import pytest
 from tests.e2e.clients.conftest import Client, Run
 from tests.kit.clients.commands import copilot
 from tests.kit.copilot_origin import MODEL
-from tests.kit.origin import KEY
 from tests.kit.responses_api import TEXT
 from tests.kit.tools import need
+from tests.kit.turn import KEY
 
 
 @pytest.fixture(autouse=True)

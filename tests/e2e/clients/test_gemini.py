@@ -7,9 +7,9 @@ import pytest
 from tests.e2e.clients.conftest import Client, Run
 from tests.kit.clients.commands import gemini
 from tests.kit.clients.installed import agent_version
-from tests.kit.origin import KEY
 from tests.kit.responses_api import TEXT
 from tests.kit.tools import need
+from tests.kit.turn import KEY
 
 
 @pytest.fixture(autouse=True)

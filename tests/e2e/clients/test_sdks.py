@@ -4,9 +4,9 @@ import pytest
 
 from tests.e2e.clients.conftest import Client, Run
 from tests.kit.clients.commands import sdk
-from tests.kit.origin import KEY
 from tests.kit.responses_api import TEXT
 from tests.kit.tools import need
+from tests.kit.turn import KEY
 
 HOW = pytest.mark.parametrize("how", [(), ("streamed",)], ids=["whole", "streamed"])
 
