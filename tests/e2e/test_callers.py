@@ -216,6 +216,28 @@ def test_user_of_a_unix_socket_is_let_in_by_the_list_alone(
     outcome(AREA, "user of a unix socket, not listed", "closed before a byte is read; counted, logged once")
 
 
+@pytest.mark.parametrize("kind", ["unix", "haproxy:unix", "unix with a colon in its name"])
+def test_no_unix_socket_is_open_to_users_whom_the_list_does_not_name(
+    kind: str, start: Start, tmp_path: Path
+) -> None:
+    """Of a plug-in's endpoint the users cannot be told: rather none than one that all may use."""
+    path, port, checked = tmp_path / "api.sock", free_port(), kind == "unix"
+    words = ("--listen", f"unix:{tmp_path}/other.sock", "--allow-uid", str(os.getuid() + 1))
+    if kind == "unix with a colon in its name":
+        path, checked = tmp_path / "a:mode=666", True
+    text = str(path).replace(":", "\\:")
+    place = f"haproxy:unix:{text}" if kind == "haproxy:unix" else f"unix:address={text}"
+    with start("--listen", place, *words, port=port) as daemon:
+        if not checked:
+            assert daemon.exit_code() == 78
+            assert "users cannot be told" in daemon.last_line
+            return
+        daemon.wait_for_output("Serving openai on unix:" + str(path))
+        assert path.stat().st_mode & 0o777 == 0o660
+        with Client(path=str(path)) as client, pytest.raises((Closed, OSError)):
+            client.request("GET", "/healthz")
+
+
 def test_kernel_names_user_and_all_groups() -> None:
     one, other = socket.socketpair()
     with one, other:

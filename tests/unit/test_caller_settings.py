@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from awfproxy.callers.allowed import Allowed, Peer, group, user
+from awfproxy.callers.endpoint import parse_endpoint
 from awfproxy.callers.reach import Reach, is_loopback, reach
 from awfproxy.errors.configuration import ConfigError
 from awfproxy.service.places import is_local
@@ -67,7 +68,9 @@ PLACES = [
     ("tcp6:10000:interface=fd00\\:\\:30", Reach.ELSEWHERE),
     ("ssl:10000:privateKey=interface\\=127.0.0.1", Reach.ELSEWHERE),
     ("ssl:10000:privateKey=/a:certKey=/b", Reach.ELSEWHERE),
-    ("tcp:10000:127.0.0.1", Reach.UNKNOWN),
+    ("tcp:10000:127.0.0.1", Reach.LOCAL),
+    ("tcp:10000:0.0.0.0", Reach.ELSEWHERE),
+    ("tcp6:10000:127.0.0.1", Reach.ELSEWHERE),
     ("tcp:10000:interface=localhost", Reach.UNKNOWN),
     ("systemd:domain=INET:index=0", Reach.UNKNOWN),
     ("haproxy:tcp:10000:interface=127.0.0.1", Reach.UNKNOWN),
@@ -77,7 +80,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("description", "expected"), PLACES)
 def test_description_tells_who_reaches_it_or_that_it_does_not_tell(description: str, expected: Reach) -> None:
-    assert reach(description) is expected
+    assert reach(parse_endpoint(description)) is expected
 
 
 @pytest.mark.parametrize(
@@ -228,8 +231,9 @@ def test_users_without_a_unix_socket_are_an_error_and_beside_ports_a_warning(env
     assert "nothing listens on one" in refusal(environ, "--allow-uid", "7")
     assert "--allow-gid" in refusal(environ, "--allow-gid", "7")
     assert settings(environ, "--listen", "systemd:domain=UNIX:index=0", "--allow-uid", "7")
-    inherited = ("--listen", "systemd:domain=INET:index=0", "--allow-uid", "7")
-    assert "nothing listens on one" in refusal(environ, *inherited)
+    for inherited in "systemd:domain=INET:index=0", "systemd:index=0:domain=INET", "systemd:INET6:0":
+        words = ("--listen", inherited, "--allow-uid", "7")
+        assert "nothing listens on one" in refusal(environ, *words)
     both = ("--listen", "unix:/run/a.sock", "--listen", "tcp:1:interface=127.0.0.1", "--allow-uid", "7")
     (warning,) = settings(environ, *both).warnings
     assert "tcp:1:interface=127.0.0.1 can be used by every user" in warning

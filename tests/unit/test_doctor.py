@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from awfproxy.callers.endpoint import parse_endpoint
 from awfproxy.cli import doctor
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
@@ -30,7 +31,7 @@ from awfproxy.settings.provider import ProviderSettings
 
 OPENAI = openai.PROVIDER
 ACCESS = OPENAI.access(Asked())
-ONE = ProviderSettings(OPENAI, ACCESS, ("tcp:10000:interface=127.0.0.1",), (None,))
+ONE = ProviderSettings(OPENAI, ACCESS, (parse_endpoint("tcp:10000:interface=127.0.0.1"),), (None,))
 
 
 def reply(
@@ -74,11 +75,13 @@ def test_symptom_is_the_cause_where_nothing_else_failed() -> None:
         ("tcp6:10000:interface=\\:\\:", Door("::1", 10000), "[::1]:10000"),
         ("tcp6:10000", Door("::1", 10000), "[::1]:10000"),
         ("tcp:10000:interface=172.30.0.30", Door("172.30.0.30", 10000), "172.30.0.30:10000"),
+        ("tcp:10000:172.30.0.30", Door("172.30.0.30", 10000), "172.30.0.30:10000"),
+        ("unix:/run/a\\\\:mode=660", Door(path="/run/a\\"), "unix:/run/a\\"),
         ("unix:/run/a\\:b.sock:mode=660", Door(path="/run/a:b.sock"), "unix:/run/a:b.sock"),
     ],
 )
 def test_door_is_where_this_machine_reaches_the_listener(endpoint: str, found: Door, shown: str) -> None:
-    assert door(endpoint) == found
+    assert door(parse_endpoint(endpoint)) == found
     assert str(found) == shown
 
 
@@ -86,7 +89,7 @@ def test_door_is_where_this_machine_reaches_the_listener(endpoint: str, found: D
     "endpoint", ["systemd:domain=INET:index=0", "tcp:0:interface=127.0.0.1", "tcp:http", "fd:3"]
 )
 def test_address_that_stands_elsewhere_is_not_guessed(endpoint: str) -> None:
-    assert door(endpoint) is None
+    assert door(parse_endpoint(endpoint)) is None
 
 
 # --- judgements ---------------------------------------------------------------------------------------
