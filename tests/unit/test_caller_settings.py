@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from awfproxy.callers.allowed import Allowed, Peer, group, user
+from awfproxy.callers.allowed import Allowed, Peer
 from awfproxy.callers.endpoint import parse_endpoint
 from awfproxy.callers.reach import Reach, is_loopback, reach
 from awfproxy.errors.configuration import ConfigError
 from awfproxy.service.places import is_local
 from awfproxy.service.reload import key_files
+from awfproxy.settings.accounts import group, user
 from awfproxy.settings.commandline import parse
 from awfproxy.settings.load import load
 from awfproxy.settings.values import Settings
@@ -219,6 +220,28 @@ def test_users_and_groups_are_numbers_or_names(environ: dict[str, str]) -> None:
     made = settings(environ, "--listen", "unix:/run/a.sock", *words)
     assert made.callers.peers == Allowed(frozenset({7, me.pw_uid}), frozenset({mine.gr_gid}))
     assert user("0") == group("0") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("nobody-has-this-name", "'nobody-has-this-name'"),
+        ("a\nb", "'a\\nb'"),
+        ("4294967295", "'4294967295'"),
+        ("sk-a-key", "the value"),
+        ("n" * 61, "the value"),
+    ],
+)
+def test_who_is_not_there_is_named_with_the_place_where_they_were_given(
+    text: str, shown: str, environ: dict[str, str]
+) -> None:
+    known = str(os.getuid())
+    for option, what in ("--allow-uid", "user"), ("--allow-gid", "group"):
+        said = refusal(environ, "--listen", "unix:/run/a.sock", option, known, option, text)
+        assert said.startswith(f"{option} (command line): ")
+        assert f"{shown} is no {what} of this machine's" in said or f"{shown} is out of range" in said
+    variable = environ | {"AWFPROXY_ALLOW_UID": f"{known} nobody-1"}
+    assert "(environment variable AWFPROXY_ALLOW_UID): 'nobody-1' is no user" in refusal(variable)
 
 
 @pytest.mark.parametrize("text", ["nobody-has-this-name", "-1", "4294967295", "99999999999", "", "a b", "7 "])
