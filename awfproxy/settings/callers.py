@@ -15,6 +15,7 @@ from awfproxy.callers.endpoint import EndpointDescription
 from awfproxy.callers.keyfile import parse_keys, parse_labels
 from awfproxy.callers.reach import Reach, reach
 from awfproxy.callers.store import CallersInForce
+from awfproxy.callers.usernamespace import GID_MAP, NOBODY, UID_MAP, is_whole, missing
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.sources import ModeOf, ReadFile
 from awfproxy.settings.given import AllGiven, Given, refuse
@@ -74,7 +75,8 @@ def caller_settings(
     places = [(one, place) for one in opened for place in one.listen]
     _check_places(made, given, places)
     _check_peers(made, given, [place for _, place in places])
-    return attrs.evolve(made, warnings=tuple(_warnings(made, given, places, mode_of)))
+    warnings = (*_warnings(made, given, places, mode_of), *_of_the_namespace(made.peers, given, read_file))
+    return attrs.evolve(made, warnings=warnings)
 
 
 def token_keys(key_file: Given, read_file: ReadFile) -> tuple[Secret, ...]:
@@ -158,6 +160,33 @@ def _warnings(
             yield (
                 f"The file of the token key, {file}, is open to every user of this machine, and who has the "
                 f"key can make tokens. Do: chmod 600 {file}"
+            )
+
+
+def _of_the_namespace(peers: Allowed, given: AllGiven, read_file: ReadFile) -> Iterator[str]:
+    """Of those who may connect to unix sockets, those whom the kernel will never name so here."""
+    for name, what, ids, path in (
+        ("allow-uid", "user", peers.uids, UID_MAP),
+        ("allow-gid", "group", peers.gids, GID_MAP),
+    ):
+        if not ids:
+            continue
+        try:
+            id_map = read_file(path).decode("ascii")
+            never, whole = missing(id_map, ids - {NOBODY}), is_whole(id_map)
+        except (OSError, ValueError):
+            continue  # without /proc, or once the process is confined
+        where = f"--{name} ({given[name].source})"
+        if never:
+            yield (
+                f"{where}: {', '.join(map(str, never))} never matches, since awfproxy runs in a user "
+                f"namespace that does not have it ({path}): the kernel names each such {what} {NOBODY} "
+                "here. For a unit of systemd's set PrivateUsers=no; in a container give the number inside."
+            )
+        if NOBODY in ids and not whole:
+            yield (
+                f"{where}: {NOBODY} lets in every {what} whom awfproxy's user namespace does not have "
+                f"({path}). Take it out; for a unit of systemd's set PrivateUsers=no, and name the {what}."
             )
 
 

@@ -250,6 +250,48 @@ def test_what_names_nobody_is_refused(text: str, environ: dict[str, str]) -> Non
         assert refusal(environ, "--listen", "unix:/run/a.sock", f"{option}={text}").startswith(option)
 
 
+PRIVATE_USERS = "0 0 1\n998 998 1\n"
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "gid_map", "parts"),
+    [
+        ("0 0 4294967295\n", "0 0 4294967295\n", []),
+        (PRIVATE_USERS, "0 0 4294967295\n", [("--allow-uid (command line)", "1000, 1001", "uid_map")]),
+        ("0 0 4294967295\n", PRIVATE_USERS, [("--allow-gid (command line)", " 2000 ", "gid_map")]),
+        (PRIVATE_USERS, PRIVATE_USERS, [("--allow-uid",), ("--allow-gid",)]),
+        ("0 0 999\n", None, [("--allow-uid", ": 1000, 1001 never")]),
+        (None, None, []),
+        ("what is no map", "1", []),
+    ],
+)
+def test_whom_the_user_namespace_does_not_have_a_warning_names(
+    uid_map: str | None, gid_map: str | None, parts: list[tuple[str, ...]], environ: dict[str, str]
+) -> None:
+    found = {"/proc/self/uid_map": uid_map, "/proc/self/gid_map": gid_map}
+    files = FILES | {name: text for name, text in found.items() if text is not None}
+    words = ("--allow-uid", "1001", "--allow-uid", "1000", "--allow-uid", "998", "--allow-gid", "2000")
+    warnings = settings(environ, "--listen", "unix:/run/a.sock", *words, files=files).warnings
+    assert len(warnings) == len(parts)
+    for warning, expected in zip(warnings, parts, strict=True):
+        assert [part for part in (*expected, "PrivateUsers=no") if part not in warning] == []
+        assert "998" not in warning
+
+
+def test_number_that_stands_for_all_who_are_missing_lets_them_all_in(environ: dict[str, str]) -> None:
+    words = ("--listen", "unix:/run/a.sock", "--allow-uid", "65534")
+    for content, many in (PRIVATE_USERS, 1), ("0 100000 65536\n", 1), ("0 0 4294967295\n", 0):
+        warnings = settings(environ, *words, files=FILES | {"/proc/self/uid_map": content}).warnings
+        assert len(warnings) == many
+        for warning in warnings:
+            assert "lets in every user whom" in warning
+
+
+def test_map_is_not_looked_at_where_nobody_is_listed(environ: dict[str, str]) -> None:
+    files = FILES | {"/proc/self/uid_map": PRIVATE_USERS, "/proc/self/gid_map": PRIVATE_USERS}
+    assert not settings(environ, "--listen", "unix:/run/a.sock", files=files).warnings
+
+
 def test_users_without_a_unix_socket_are_an_error_and_beside_ports_a_warning(environ: dict[str, str]) -> None:
     assert "nothing listens on one" in refusal(environ, "--allow-uid", "7")
     assert "--allow-gid" in refusal(environ, "--allow-gid", "7")
