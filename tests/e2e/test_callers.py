@@ -1,5 +1,6 @@
 """Who may call a running daemon: by where it listens, by token, by user of a unix socket."""
 
+import json
 import os
 import signal
 import socket
@@ -236,6 +237,32 @@ def test_no_unix_socket_is_open_to_users_whom_the_list_does_not_name(
         assert path.stat().st_mode & 0o777 == 0o660
         with Client(path=str(path)) as client, pytest.raises((Closed, OSError)):
             client.request("GET", "/healthz")
+
+
+@pytest.mark.parametrize(("pages", "step"), [("", "health"), ("off", "request")])
+def test_doctor_names_the_list_that_does_not_have_whoever_runs_it(
+    pages: str, step: str, authority: Authority, origin: Origin, squid: Squid, start: Start, tmp_path: Path,
+    canary: str,
+) -> None:  # fmt: skip
+    own, other = str(os.getuid()), str(os.getuid() + 1)
+    words = ("--listen", f"unix:{tmp_path}/api.sock", "--local-pages", pages, "--allow-uid", other)
+    with start(*words) as daemon:
+        daemon.wait_for_output("Serving openai")
+        for more, code, part in (
+            ((), 78, f"is closed to user {own} (groups"),
+            (("--allow-uid", own), 69, "though its list of users has"),  # that of the daemon does not
+        ):
+            line = ["doctor", "--json", *options(authority, origin, squid), *words, *more]
+            done = subprocess.run(
+                [str(BIN / "python"), "-c", _DOCTOR, *line],
+                env=environment({"OPENAI_API_KEY": canary}), capture_output=True, text=True, timeout=60,
+                check=False,
+            )  # fmt: skip
+            assert done.returncode == code, done.stdout + done.stderr
+            cause = json.loads(done.stdout)["cause"]
+            assert cause["step"] == step
+            assert part in cause["said"]
+            assert cause["fix"]
 
 
 def test_kernel_names_user_and_all_groups() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from awfproxy.callers.allowed import Allowed, Peer
 from awfproxy.callers.endpoint import parse_endpoint
 from awfproxy.cli import doctor
 from awfproxy.credentials.secret import Secret
@@ -147,6 +148,19 @@ def test_health_is_judged_by_what_awfproxy_says() -> None:
 def test_what_is_not_awfproxy_is_a_cause(content: bytes) -> None:
     outcome = judge.health(reply(200, content))
     assert (outcome.state, outcome.code, outcome.symptom) == (State.FAILED, 71, False)
+
+
+def test_user_whom_the_list_does_not_have_is_named_with_the_list_and_the_fix() -> None:
+    place, peers = Door(path="/run/a.sock"), Allowed(frozenset({7, 5}), frozenset({50}))
+    refused = judge.cut_at_unix_socket(place, peers, Peer(1000, frozenset({1000, 27})))
+    assert (refused.state, refused.code, refused.symptom) == (State.FAILED, 78, False)
+    assert "unix:/run/a.sock is closed to user 1000 (groups 27, 1000)" in refused.said
+    assert "--allow-uid 5 --allow-uid 7 --allow-gid 50" in refused.said
+    assert "add --allow-uid 1000" in refused.fix
+    for listed in Peer(5, frozenset({1})), Peer(1000, frozenset({50})):
+        outcome = judge.cut_at_unix_socket(place, peers, listed)
+        assert (outcome.state, outcome.code) == (State.FAILED, 69)
+        assert "PrivateUsers=no" in outcome.fix
 
 
 def ask(found: Answer, key: bytes | None = None) -> Outcome:
