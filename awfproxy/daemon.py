@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
+from awfproxy.callers.endpoint import EndpointDescription
 from awfproxy.callers.reach import Reach, reach
 from awfproxy.callers.store import CallerStore
 from awfproxy.credentials.store import CredentialStore
@@ -55,7 +56,7 @@ from awfproxy.service.secondsignal import end_at_second_signal
 from awfproxy.service.systemd import Notifier, keep_alive, notify, watchdog_interval
 from awfproxy.service.validator import NothingToCheck, Validator, validator_for
 from awfproxy.settings.callers import ANONYMOUS, anonymous_warning, not_for_everyone
-from awfproxy.settings.provider import ProviderSettings, is_plain_socket
+from awfproxy.settings.provider import ProviderSettings
 from awfproxy.settings.readings import LOG_FOLDER, hidden_host, not_honoured
 from awfproxy.settings.values import Probe, Settings, in_force
 from awfproxy.upstream.pool import Pool
@@ -307,7 +308,7 @@ def _front(shared: _Shared, part: _Part, pages: LocalPages) -> Front:
         site=site,
         health=part.health,
         configured=one.configured,
-        setting=provider.written("port" if one.listen[0].startswith("tcp") else "listen"),
+        setting=provider.written("port" if one.listen[0].kind in ("tcp", "tcp6") else "listen"),
         children=(IService(part.pool),),
     )
 
@@ -331,7 +332,9 @@ def _reloader(
     return reloader
 
 
-def _refuses_place(settings: Settings, front: Front, description: str, address: IAddress) -> str | None:
+def _refuses_place(
+    settings: Settings, front: Front, description: EndpointDescription, address: IAddress
+) -> str | None:
     """For what the settings could not judge by the description."""
     local = is_local(address)
     callers = settings.callers
@@ -341,29 +344,32 @@ def _refuses_place(settings: Settings, front: Front, description: str, address: 
             f"{front.name}: --allow-uid and --allow-gid are for unix sockets, and {description} has brought "
             f"{shown(address)}, which every user reaches. Give a unix socket, or leave them out."
         )
-    if not settings.callers.may_listen(local):
+    if callers.peers and isinstance(address, UNIXAddress) and not description.is_plain_socket:
+        return (
+            f"{front.name}: --allow-uid and --allow-gid are in force, and at {shown(address)} users cannot "
+            f"be told, since {description.kind}: has transports of its own. Listen there by unix: alone."
+        )
+    if not callers.may_listen(local):
         return not_for_everyone(front.name, shown(address))
-    if not local and settings.callers.in_force is None and reach(description) is Reach.UNKNOWN:
+    if not local and callers.in_force is None and reach(description) is Reach.UNKNOWN:
         (source,) = [entry.source for entry in settings.entries if entry.name == ANONYMOUS]
         warning = anonymous_warning(source, shown(address))
         _log.warn("{warning}", event="configuration_warning", warning=warning)
     return None
 
 
-def _listener(shared: _Shared, metrics: Metrics, description: str) -> IStreamServerEndpoint:
-    kind = description.partition(":")[0]
-    if kind == "unix" and ":mode=" not in description:
-        description += ":mode=660"  # Twisted's own default lets every user in
-    if kind in ("tcp", "tcp6", "unix") and ":backlog=" not in description:
-        description += f":backlog={_BACKLOG}"
+def _listener(shared: _Shared, metrics: Metrics, description: EndpointDescription) -> IStreamServerEndpoint:
+    added = {"backlog": str(_BACKLOG)} if description.kind in ("tcp", "tcp6", "unix") else {}
+    if description.kind == "unix":
+        added["mode"] = "660"  # Twisted's own default lets every user in
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(shared.ports, description)
+        endpoint: IStreamServerEndpoint = serverFromString(shared.ports, description.completed(**added))
     except (ValueError, TypeError, KeyError, LookupError, OSError):
         why = "is not an endpoint that Twisted can open here. Examples: tcp:10000:interface=127.0.0.1, "
-        if kind == "systemd":
+        if description.kind == "systemd":
             why = "names no inherited socket: LISTEN_FDS and LISTEN_FDNAMES come from a .socket unit. Also: "
         raise ConfigError(f"--listen: {description} {why}unix:/run/awfproxy.sock.") from None
-    if not is_plain_socket(description):
+    if not description.is_plain_socket:
         return endpoint
     peers = shared.settings.callers.peers
     admits = PeerCheck(peers, partial(metrics.connection_refused, PEER_NOT_ALLOWED)) if peers else None

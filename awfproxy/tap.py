@@ -32,7 +32,6 @@ from awfproxy.service.exit import ExitCode, refuse
 from awfproxy.settings import commandline
 from awfproxy.settings.load import load
 from awfproxy.settings.options import CommandLineError
-from awfproxy.settings.provider import is_plain_socket
 from awfproxy.settings.readings import hidden_host
 from awfproxy.settings.values import Settings
 
@@ -170,7 +169,7 @@ def _without_openssl(settings: Settings) -> Iterator[None]:
     Twisted imports it wherever it is, with cryptography and a second OpenSSL: 13 MB and 40 ms. TLS is the
     standard library's here; only an `ssl:` listener, or one of a plugin, could ask Twisted for it.
     """
-    plain = all(is_plain_socket(each) for one in settings.providers for each in one.listen)
+    plain = all(each.is_plain_socket for one in settings.providers for each in one.listen)
     if not plain or "OpenSSL" in sys.modules:
         yield
         return

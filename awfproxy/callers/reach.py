@@ -1,10 +1,10 @@
 """Who can reach what is listened on: this machine alone, or others. Pure."""
 
-import re
 from enum import Enum
 from ipaddress import IPv6Address, ip_address
 
-_ARGUMENTS = re.compile(r"((?:[^:\\]|\\.)*)(?::|\Z)", re.DOTALL)
+from awfproxy.callers.endpoint import EndpointDescription
+
 _DEFAULT_INTERFACE = {"tcp": "0.0.0.0", "tcp6": "::", "ssl": "0.0.0.0"}
 
 
@@ -15,15 +15,14 @@ class Reach(Enum):
     """Only the open socket's address will tell."""
 
 
-def reach(description: str) -> Reach:
-    """Of a Twisted server endpoint's description."""
-    kind, *arguments = (re.sub(r"\\(.)", r"\1", each) for each in _ARGUMENTS.findall(description)[:-1])
+def reach(description: EndpointDescription) -> Reach:
+    """Of what is listened on there."""
+    kind = description.kind
     if kind == "unix":
         return Reach.LOCAL
-    if kind not in _DEFAULT_INTERFACE or any("=" not in each for each in arguments[1:]):
+    if kind not in _DEFAULT_INTERFACE:
         return Reach.UNKNOWN
-    given = dict(each.split("=", 1) for each in arguments[1:])
-    interface = given.get("interface") or _DEFAULT_INTERFACE[kind]
+    interface = description.arguments.get("interface") or _DEFAULT_INTERFACE[kind]
     try:
         ip_address(interface)
     except ValueError:

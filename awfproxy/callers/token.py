@@ -5,7 +5,9 @@ agree. Pure but for PyJWT, which is imported where it is used: it brings OpenSSL
 """
 
 import importlib
+import json
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 
 from awfproxy.callers.claims import ISSUER, REQUIRED, Claims, read_claims
@@ -26,6 +28,8 @@ _FORM = re.compile(
     rb"([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])"
 )
 
+_PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,31}")
+
 
 def prepare() -> None:
     """Imports what `read` takes: no request waits for that, and no file need be opened later."""
@@ -35,6 +39,30 @@ def prepare() -> None:
 def has_form(token: bytes) -> bool:
     """Whether it could be one, whoever signed it."""
     return len(token) <= LONGEST and _FORM.fullmatch(token) is not None
+
+
+def said_providers(token: bytes) -> tuple[str, ...]:
+    """For whom it says to be, whoever signed it: good for telling a mistake, never for letting anyone in.
+
+    `ValueError` where it does not say so.
+    """
+    form = _FORM.fullmatch(token) if len(token) <= LONGEST else None
+    if form is None:
+        raise ValueError("not of a token's form")
+    part = form[2].split(b".")[1]
+    try:
+        said = json.loads(urlsafe_b64decode(part + b"=" * (-len(part) % 4)))
+    except (ValueError, RecursionError):
+        raise ValueError("what it says cannot be read") from None
+    audience = said.get("aud") if isinstance(said, dict) else None
+    names = [audience] if isinstance(audience, str) else audience
+    if (
+        not isinstance(names, list)
+        or not names
+        or not all(isinstance(name, str) and _PROVIDER.fullmatch(name) for name in names)
+    ):
+        raise ValueError("it does not name its providers")
+    return tuple(names)
 
 
 def beginning(providers: Sequence[str]) -> str:

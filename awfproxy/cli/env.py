@@ -20,7 +20,8 @@ from awfproxy.agents.codex import TOKEN_VARIABLE
 from awfproxy.agents.edit import edit
 from awfproxy.agents.files import path_of, read, replace
 from awfproxy.agents.formats import FORMATS, Command, Printout
-from awfproxy.callers.token import LONGEST, has_form
+from awfproxy.agents.place import PORTS
+from awfproxy.callers.token import LONGEST, said_providers
 from awfproxy.cli.envline import ALL, Asked, UsageError, help_text, parse
 from awfproxy.credentials.shape import looks_real
 from awfproxy.credentials.sources import read_file
@@ -28,6 +29,7 @@ from awfproxy.errors.configuration import ConfigError
 
 EX_USAGE = 64
 EX_CONFIG = 78
+
 
 @attrs.frozen
 class _Terminal:
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
             terminal.out.write(help_text())
             return 0
         seen = dict(os.environ if environ is None else environ)
-        token = _token(asked, seen, sys.stdin)
+        token = _token(asked, seen, terminal)
         _run(attrs.evolve(asked, choice=attrs.evolve(asked.choice, token=token)), seen, terminal)
         return 0
     except UsageError as error:
@@ -62,23 +64,26 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
         return EX_CONFIG
 
 
-def _token(asked: Asked, environ: Mapping[str, str], stdin: TextIO) -> str | None:
-    """The caller token itself; `ConfigError` for what is none, which is never shown."""
+def _token(asked: Asked, environ: Mapping[str, str], terminal: _Terminal) -> str | None:
+    """The caller token itself; `ConfigError` for what is none, which is never shown, or is for others."""
     said, place = asked.choice.token, "--token"
     if said is None:
         said, place = environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
         if not said:
             return None
     elif said == "-":
-        said, place = stdin.read(LONGEST + 2), "--token -"
+        said, place = sys.stdin.read(LONGEST + 2), "--token -"
     elif said.startswith("@"):
         said, place = _content(said[1:]), "--token @FILE"
     token = said.removesuffix("\n")
-    if not has_form(os.fsencode(token)):
+    try:
+        providers = said_providers(os.fsencode(token))
+    except ValueError:
         raise ConfigError(
             f"{place}: that is no caller token (not shown). Give what awfproxy token new has printed, alone "
             "and whole."
-        )
+        ) from None
+    _judge_providers(asked, providers, place, terminal)
     github = any("github_token" in agent.options for agent in asked.agents) and asked.choice.github_token
     if github and not token.startswith("gho_"):
         raise ConfigError(
@@ -86,6 +91,22 @@ def _token(asked: Asked, environ: Mapping[str, str], stdin: TextIO) -> str | Non
             "--provider copilot, or leave --copilot-as github out."
         )
     return token
+
+
+def _judge_providers(asked: Asked, providers: Sequence[str], place: str, terminal: _Terminal) -> None:
+    """Whether awfproxy would take the token at the agent's port, as far as can be told without its key."""
+    if not PORTS.keys() >= set(providers):
+        return  # one of awfproxy's --config file, which can have any port
+    for agent in asked.agents:
+        if set(agent.providers).isdisjoint(providers):
+            sentence = (
+                f"{place}: it is for {', '.join(providers)}, as it says of itself, but {agent.title} goes to "
+                f"{' or '.join(agent.providers)}, where awfproxy refuses it. Give one that is for that: "
+                f"awfproxy token new --provider {agent.providers[0]} ..."
+            )
+            if asked.name != ALL:
+                raise ConfigError(sentence)
+            terminal.warn(sentence)
 
 
 def _content(path: str) -> str:

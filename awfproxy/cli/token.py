@@ -10,16 +10,17 @@ import time
 from collections.abc import Mapping, Sequence
 
 from awfproxy.callers import token
-from awfproxy.callers.claims import Claims
+from awfproxy.callers.claims import Claims, check_label
 from awfproxy.callers.keyfile import new_key
 from awfproxy.credentials.sources import read_file
 from awfproxy.errors.configuration import ConfigError
+from awfproxy.providers.rules import METHODS, check_pattern
 from awfproxy.service.exit import ExitCode, complain
 from awfproxy.settings.callers import KEY_FILE, token_keys
 from awfproxy.settings.commandline import help_text, parse
 from awfproxy.settings.given import AllGiven, resolve_all
 from awfproxy.settings.options import CommandLineError, Option
-from awfproxy.settings.syntax import names, path
+from awfproxy.settings.syntax import names, path, quoted
 
 LONGEST = 366 * 86400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -98,8 +99,7 @@ def asked_claims(asked: Mapping[str, str | list[str] | None], given: AllGiven, n
     for name in "provider", "expires", "label":
         if not asked[name]:
             raise CommandLineError(f"--{name} is missing: a token says whom it is for, and until when.")
-    paths = asked["paths"] or []
-    methods = str(asked["methods"]).split(",") if asked["methods"] is not None else []
+    label, methods, paths = _label(str(asked["label"])), _methods(asked["methods"]), _paths(asked["paths"])
     try:
         providers = names(str(asked["provider"]))
     except ValueError as error:
@@ -109,15 +109,45 @@ def asked_claims(asked: Mapping[str, str | list[str] | None], given: AllGiven, n
         raise CommandLineError(f"--provider names {unknown[0]}, but there are {', '.join(known)}.")
     try:
         return Claims(
-            label=str(asked["label"]),
+            label=label,
             providers=providers,
             issued=now,
             expires=now + duration(str(asked["expires"])),
-            methods=tuple(methods),
-            paths=tuple(each for text in paths for each in text.split(",")),
+            methods=methods,
+            paths=paths,
         )
     except ValueError as error:
         raise CommandLineError(f"No such token can be made: {error}") from None
+
+
+def _label(text: str) -> str:
+    try:
+        return check_label(text)
+    except ValueError as error:
+        raise CommandLineError(f"--label: {error}") from None
+
+
+def _methods(text: str | list[str] | None) -> tuple[str, ...]:
+    """Empty for any."""
+    methods = () if text is None else tuple(str(text).split(","))
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown and methods != ("*",):
+        raise CommandLineError(
+            f"--methods: {quoted(unknown[0])} is not one of the methods. Give some of "
+            f"{', '.join(sorted(METHODS))}, with commas and without spaces; or leave it out, for any."
+        )
+    return methods
+
+
+def _paths(texts: str | list[str] | None) -> tuple[str, ...]:
+    """Empty for any."""
+    paths = tuple(each for text in texts or () for each in text.split(","))
+    for each in paths:
+        try:
+            check_pattern(each)
+        except ValueError as error:
+            raise CommandLineError(f"--paths: {quoted(each)} {error}") from None
+    return paths
 
 
 def duration(text: str) -> int:

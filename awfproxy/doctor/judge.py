@@ -4,9 +4,11 @@ import json
 from collections.abc import Sequence
 
 from awfproxy.agents.agent import Finding
+from awfproxy.callers.allowed import Allowed, Peer
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.verdict import CannotTell, ProviderError, Rejected, describe, read_error
 from awfproxy.doctor.client import Answer
+from awfproxy.doctor.door import Door
 from awfproxy.doctor.events import events, failure, has_ended
 from awfproxy.doctor.step import Outcome, failed, ok
 from awfproxy.errors.base import AwfError
@@ -75,6 +77,35 @@ def health(answer: Answer) -> Outcome:
         "it has not looked again yet: restart it.",
         ExitCode.UNAVAILABLE,
         symptom=True,
+    )
+
+
+def no_answer(said: str) -> Outcome:
+    """What came was no answer, or none in time."""
+    return failed(said, "awfproxy's log has the hop and the cause.", ExitCode.UNAVAILABLE)
+
+
+def cut_at_unix_socket(door: Door, peers: Allowed, own: Peer) -> Outcome:
+    """The connection stood and was closed, as awfproxy does it with whoever its list does not have."""
+    if peers.admits(own):
+        return failed(
+            f"{door} has closed the connection, though its list of users has user {own.uid}, as whom this "
+            "runs.",
+            "awfproxy's log has the cause. If it is peer_refused, awfproxy knows this user by another "
+            "number: for a unit of systemd's set PrivateUsers=no; or it has another list than is found here: "
+            "restart it.",
+            ExitCode.UNAVAILABLE,
+        )
+    listed = " ".join(
+        [f"--allow-uid {uid}" for uid in sorted(peers.uids)]
+        + [f"--allow-gid {gid}" for gid in sorted(peers.gids)]
+    )
+    groups = ", ".join(map(str, sorted(own.gids)))
+    return failed(
+        f"{door} is closed to user {own.uid} (groups {groups}), as whom this runs: awfproxy's list of those "
+        f"who may connect is {listed}.",
+        f"Run this as one who is listed, as the agent is; or add --allow-uid {own.uid} and restart awfproxy.",
+        ExitCode.CONFIG,
     )
 
 

@@ -5,6 +5,7 @@ stream then go through the daemon's port. A daemon that says of itself that it i
 walk: that is a symptom, and the hop that makes it so comes later.
 """
 
+import os
 import ssl
 import time
 from collections.abc import Awaitable, Sequence
@@ -14,6 +15,7 @@ import attrs
 from twisted.internet import defer, error
 from twisted.internet.defer import Deferred
 
+from awfproxy.callers.allowed import Allowed, Peer
 from awfproxy.callers.claims import Claims
 from awfproxy.callers.token import issue
 from awfproxy.credentials.store import CredentialStore
@@ -80,6 +82,7 @@ class Walk:
         self._wishes = wishes
         self._listener = listener
         self._began = 0.0
+        self._peers = Allowed()
         self.steps: list[Step] = []
 
     # --- steps ---
@@ -112,6 +115,7 @@ class Walk:
     ) -> None:
         """All hops of one provider; `context` is the one of all."""
         name = one.provider.name
+        self._peers = settings.callers.peers
         await self._reach(one.provider, doors, settings.local_pages, len(one.listen) > len(doors))
         await self._way(settings, context, one)
         if one.access.probed:
@@ -156,7 +160,7 @@ class Walk:
         try:
             return judge.health(await self._within(LOCAL_LIMIT, Client(self._reactor, door).get(target)))
         except Exception as problem:
-            return _no_answer(door, problem, LOCAL_LIMIT)
+            return self._no_answer(door, problem, LOCAL_LIMIT)
 
     # --- the way out ---
 
@@ -240,7 +244,18 @@ class Walk:
             found: Answer = await self._within(REQUEST_LIMIT, client.post(target, content))
             return found
         except Exception as problem:
-            return _no_answer(door, problem, REQUEST_LIMIT)
+            return self._no_answer(door, problem, REQUEST_LIMIT)
+
+    def _no_answer(self, door: Door, problem: Exception, limit: float) -> Outcome:
+        if isinstance(problem, defer.TimeoutError):
+            return judge.no_answer(f"No whole answer at {door} within {limit:g} s.")
+        if not was_cut(problem):
+            return _no_connection(door, problem)
+        if door.path and self._peers:
+            # As the kernel tells it to whoever accepts the connection.
+            own = Peer(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}))
+            return judge.cut_at_unix_socket(door, self._peers, own)
+        return judge.no_answer(f"What came back at {door} was no whole answer.")
 
     async def _within(self, limit: float, work: Any) -> Any:
         return await Deferred.fromCoroutine(work).addTimeout(limit, self._reactor)
@@ -268,16 +283,6 @@ def _no_connection(door: Door, problem: Exception) -> Outcome:
         "Check the address, the network between, and for a unix socket its permissions.",
         ExitCode.OS_ERROR,
     )
-
-
-def _no_answer(door: Door, problem: Exception, limit: float) -> Outcome:
-    if isinstance(problem, defer.TimeoutError):
-        said = f"No whole answer at {door} within {limit:g} s."
-    elif was_cut(problem):
-        said = f"What came back at {door} was no whole answer."
-    else:
-        return _no_connection(door, problem)
-    return failed(said, "awfproxy's log has the hop and the cause.", ExitCode.UNAVAILABLE)
 
 
 def _is_missing(problem: Exception) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
+from awfproxy.callers.endpoint import EndpointDescription
 from awfproxy.hardening.landlock import DEVICE, KEEP, READ, SOCKETS, Access, Policy
 from awfproxy.settings.readings import LOG_FOLDER
 from awfproxy.settings.values import Settings
@@ -25,8 +26,6 @@ _REPLACED = "/etc"
 
 _VOLUME = re.compile(r"(/.*?)/\.\.[^/]+/")
 _NOT_AS_FOLDERS = ("/", "/dev", "/proc", "/sys")
-_TCP = re.compile(r"(?:tcp6?|ssl):(?:([0-9]+)|(?:.*(?<!\\):)?port=([0-9]+))(?=:|\Z)")
-_UNIX = re.compile(r"unix:(?:(?:.*(?<!\\):)?address=)?((?:\\.|[^:\\])+)")
 
 
 @attrs.frozen
@@ -46,7 +45,7 @@ class Surroundings:
 def policy(settings: Settings, environ: Mapping[str, str], surroundings: Surroundings) -> Policy:
     """Nothing that is not needed, as far as Landlock can tell one from another."""
     listeners = [each for one in settings.providers for each in one.listen]
-    sockets = {os.path.dirname(os.path.abspath(path)) for path in map(_unix_path, listeners) if path}
+    sockets = {os.path.dirname(os.path.abspath(path)) for path in (each.path for each in listeners) if path}
     replaced = [_REPLACED, *_trusted(), *places("/etc/resolv.conf")]
     replaced += [place for name in _files(settings, environ) for place in places(name)]
     kept = [*surroundings.kept]
@@ -79,22 +78,16 @@ def _connected(settings: Settings) -> Iterator[int]:
         yield from (one.access.origin.port for one in settings.providers)
 
 
-def bound(listeners: Iterable[str]) -> frozenset[int] | None:
+def bound(listeners: Iterable[EndpointDescription]) -> frozenset[int] | None:
     """The ports of these endpoints; None where one is of a kind that only its plug-in understands."""
     ports = set()
     for description in listeners:
-        if description.startswith(("unix:", "systemd:")):
+        if description.kind in ("unix", "systemd"):
             continue
-        match = _TCP.match(description)
-        if match is None:
+        if description.port is None:
             return None
-        ports.add(int(match[1] or match[2]))
+        ports.add(description.port)
     return frozenset(ports)
-
-
-def _unix_path(description: str) -> str | None:
-    match = _UNIX.match(description)
-    return None if match is None else re.sub(r"\\(.)", r"\1", match[1])
 
 
 def _files(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:

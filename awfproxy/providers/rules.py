@@ -156,7 +156,12 @@ def parse_rule(text: str) -> Rule:
     action, methods, pattern = words
     if action not in ("allow", "deny"):
         raise ValueError("it begins neither with allow nor with deny. Write one of them, in lower case.")
-    return Rule(Action(action), _methods(methods), _checked(pattern), " ".join(words))
+    named = _methods(methods)
+    try:
+        check_pattern(pattern)
+    except ValueError as error:
+        raise ValueError(f"its path {error}") from None
+    return Rule(Action(action), named, pattern, " ".join(words))
 
 
 def _methods(text: str) -> frozenset[bytes] | None:
@@ -174,34 +179,31 @@ def _methods(text: str) -> frozenset[bytes] | None:
     return frozenset(name.encode("ascii") for name in names)
 
 
-def _checked(pattern: str) -> str:
-    """The pattern, if some canonical path can match it."""
+def check_pattern(pattern: str) -> None:
+    """`ValueError` if no canonical path can match it; its text goes on from the word "path"."""
     if not pattern.startswith("/"):
-        raise ValueError("its path does not begin with a slash. Write it as the provider gets it: /v1/files")
+        raise ValueError("does not begin with a slash. Write it as the provider gets it: /v1/files")
     if found := _NOT_IN_PATTERN.search(pattern):
         raise ValueError(
-            f"its path has {found[0]!a} in it, which no path has that is let through to the rules. "
+            f"has {found[0]!a} in it, which no path has that is let through to the rules. "
             "Write the path decoded and without query, in ASCII, with * for what has no such form."
         )
     if pattern == "/":
-        return pattern
+        return
     segments = pattern[1:].split("/")
     if segments[-1] == "":
-        raise ValueError("its path ends with a slash. Leave it off: /v1/files is about /v1/files/ too.")
+        raise ValueError("ends with a slash. Leave it off: /v1/files is about /v1/files/ too.")
     if "" in segments:
-        raise ValueError("its path has two slashes in a row, which is refused anyway. Write one.")
+        raise ValueError("has two slashes in a row, which is refused anyway. Write one.")
     if any(segment.endswith(".") for segment in segments):
-        raise ValueError(
-            "its path has a segment that is or ends with a dot, which is refused anyway. Leave it out."
-        )
+        raise ValueError("has a segment that is or ends with a dot, which is refused anyway. Leave it out.")
     if segments.count("**") > 1:
-        raise ValueError("its path has ** more than once. Write several rules instead.")
+        raise ValueError("has ** more than once. Write several rules instead.")
     if any(segment.count("*") > 1 for segment in segments if segment != "**"):
         raise ValueError(
-            "its path has a segment with several stars. Write ** alone between slashes for any number of "
+            "has a segment with several stars. Write ** alone between slashes for any number of "
             "segments, or one * for a part of a segment."
         )
-    return pattern
 
 
 def _regex(pattern: str) -> bytes:

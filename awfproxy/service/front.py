@@ -7,6 +7,7 @@ import attrs
 from twisted.application.service import IService
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from awfproxy.callers.endpoint import EndpointDescription
 from awfproxy.observe.health import Health
 from awfproxy.service.validator import Open, Quit
 
@@ -27,7 +28,7 @@ class Front:
 
     name: str
     validator: Starter
-    listeners: tuple[tuple[str, IStreamServerEndpoint], ...]
+    listeners: tuple[tuple[EndpointDescription, IStreamServerEndpoint], ...]
     """Each endpoint with its description."""
 
     site: "ProxySite"

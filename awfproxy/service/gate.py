@@ -25,6 +25,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from awfproxy.callers.endpoint import EndpointDescription
 from awfproxy.service.exit import ExitCode, ExitStatus
 from awfproxy.service.front import Front
 from awfproxy.service.places import shown, why_not
@@ -97,7 +98,7 @@ class Gate(Service):
         services: Sequence[IService] = (),
         afterwards: Sequence[Callable[[], Awaitable[None]]] = (),
         stop_limit: float | None = None,
-        refuses_place: Callable[[Front, str, IAddress], str | None] = lambda *_: None,
+        refuses_place: Callable[[Front, EndpointDescription, IAddress], str | None] = lambda *_: None,
     ) -> None:
         """`closed` are names of providers that are not configured: for the log alone.
 
@@ -202,14 +203,14 @@ class Gate(Service):
             raise _Refused(decision)
 
     async def _listen(
-        self, front: Front, description: str, endpoint: IStreamServerEndpoint
+        self, front: Front, description: EndpointDescription, endpoint: IStreamServerEndpoint
     ) -> IListeningPort:
         try:
             port = await endpoint.listen(front.site)
         except CancelledError:
             raise
         except (CannotListenError, OSError) as problem:
-            raise CannotOpen(why_not(description, problem, front.setting)) from problem
+            raise CannotOpen(why_not(str(description), problem, front.setting)) from problem
         refusal = self._refuses_place(front, description, port.getHost())
         if refusal is not None:
             await maybeDeferred(port.stopListening)
@@ -219,7 +220,7 @@ class Gate(Service):
             event="serving",
             provider=front.name,
             address=shown(port.getHost()),
-            description=description,
+            description=str(description),
         )
         return port
 

@@ -11,9 +11,11 @@ from typing import TypeVar
 import attrs
 
 from awfproxy.callers.allowed import Allowed
+from awfproxy.callers.endpoint import EndpointDescription
 from awfproxy.callers.keyfile import parse_keys, parse_labels
 from awfproxy.callers.reach import Reach, reach
 from awfproxy.callers.store import CallersInForce
+from awfproxy.callers.usernamespace import GID_MAP, NOBODY, UID_MAP, is_whole, missing
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.sources import ModeOf, ReadFile
 from awfproxy.settings.given import AllGiven, Given, refuse
@@ -23,7 +25,6 @@ from awfproxy.settings.syntax import quoted
 T = TypeVar("T")
 
 KEY_FILE, LABELS_FILE, ANONYMOUS = "token-key-file", "revoked-labels-file", "allow-anonymous"
-_MAY_BE_UNIX = ("unix", "systemd")
 
 
 @attrs.frozen
@@ -74,7 +75,8 @@ def caller_settings(
     places = [(one, place) for one in opened for place in one.listen]
     _check_places(made, given, places)
     _check_peers(made, given, [place for _, place in places])
-    return attrs.evolve(made, warnings=tuple(_warnings(made, given, places, mode_of)))
+    warnings = (*_warnings(made, given, places, mode_of), *_of_the_namespace(made.peers, given, read_file))
+    return attrs.evolve(made, warnings=warnings)
 
 
 def token_keys(key_file: Given, read_file: ReadFile) -> tuple[Secret, ...]:
@@ -101,7 +103,7 @@ def _parsed(name: str, file: Given, read_file: ReadFile, parse: Callable[[bytes]
 
 
 def _check_places(
-    made: CallerSettings, given: AllGiven, places: Sequence[tuple[ProviderSettings, str]]
+    made: CallerSettings, given: AllGiven, places: Sequence[tuple[ProviderSettings, EndpointDescription]]
 ) -> None:
     for one, place in places:
         if not made.may_listen(reach(place) is not Reach.ELSEWHERE):
@@ -109,7 +111,7 @@ def _check_places(
             name, source = ("bind", given["bind"].source)
             if listen.value:
                 name, source = one.provider.option("listen"), listen.source
-            raise refuse(name, source, not_for_everyone(one.provider.title, place))
+            raise refuse(name, source, not_for_everyone(one.provider.title, str(place)))
 
 
 def not_for_everyone(title: str, place: str) -> str:
@@ -121,8 +123,8 @@ def not_for_everyone(title: str, place: str) -> str:
     )
 
 
-def _check_peers(made: CallerSettings, given: AllGiven, places: Sequence[str]) -> None:
-    if made.peers and not any(_kind(place) in _MAY_BE_UNIX for place in places):
+def _check_peers(made: CallerSettings, given: AllGiven, places: Sequence[EndpointDescription]) -> None:
+    if made.peers and not any(place.may_be_unix for place in places):
         name = "allow-uid" if made.peers.uids else "allow-gid"
         raise refuse(
             name,
@@ -135,14 +137,14 @@ def _check_peers(made: CallerSettings, given: AllGiven, places: Sequence[str]) -
 def _warnings(
     made: CallerSettings,
     given: AllGiven,
-    places: Sequence[tuple[ProviderSettings, str]],
+    places: Sequence[tuple[ProviderSettings, EndpointDescription]],
     mode_of: ModeOf,
 ) -> Iterator[str]:
     if made.in_force is None and made.anonymous:
-        open_to_all = [place for _, place in places if reach(place) is Reach.ELSEWHERE]
+        open_to_all = [str(place) for _, place in places if reach(place) is Reach.ELSEWHERE]
         if open_to_all:
             yield anonymous_warning(given[ANONYMOUS].source, " ".join(open_to_all))
-    others = [place for _, place in places if _kind(place) not in _MAY_BE_UNIX]
+    others = [str(place) for _, place in places if not place.may_be_unix]
     if made.peers and made.in_force is None and others:
         yield (
             f"--allow-uid and --allow-gid are for unix sockets alone: {' '.join(others)} can be used by "
@@ -161,6 +163,33 @@ def _warnings(
             )
 
 
+def _of_the_namespace(peers: Allowed, given: AllGiven, read_file: ReadFile) -> Iterator[str]:
+    """Of those who may connect to unix sockets, those whom the kernel will never name so here."""
+    for name, what, ids, path in (
+        ("allow-uid", "user", peers.uids, UID_MAP),
+        ("allow-gid", "group", peers.gids, GID_MAP),
+    ):
+        if not ids:
+            continue
+        try:
+            id_map = read_file(path).decode("ascii")
+            never, whole = missing(id_map, ids - {NOBODY}), is_whole(id_map)
+        except (OSError, ValueError):
+            continue  # without /proc, or once the process is confined
+        where = f"--{name} ({given[name].source})"
+        if never:
+            yield (
+                f"{where}: {', '.join(map(str, never))} never matches, since awfproxy runs in a user "
+                f"namespace that does not have it ({path}): the kernel names each such {what} {NOBODY} "
+                "here. For a unit of systemd's set PrivateUsers=no; in a container give the number inside."
+            )
+        if NOBODY in ids and not whole:
+            yield (
+                f"{where}: {NOBODY} lets in every {what} whom awfproxy's user namespace does not have "
+                f"({path}). Take it out; for a unit of systemd's set PrivateUsers=no, and name the {what}."
+            )
+
+
 def anonymous_warning(source: str, places: str) -> str:
     """For a place that others reach, where nobody has to say who they are."""
     return (
@@ -168,8 +197,3 @@ def anonymous_warning(source: str, places: str) -> str:
         f"machines: whoever reaches it uses the keys. If that is not meant: --{KEY_FILE} FILE, or --bind "
         "127.0.0.1"
     )
-
-
-def _kind(place: str) -> str:
-    kind, _, rest = place.partition(":")
-    return "tcp" if kind == "systemd" and rest.startswith(("domain=INET:", "domain=INET6:")) else kind

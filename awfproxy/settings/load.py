@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from awfproxy.callers.endpoint import EndpointDescription
 from awfproxy.credentials.sources import ModeOf, ReadFile, how_to_give
 from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.builtin import BUILT_IN
@@ -118,15 +119,16 @@ def _check_configured(every: Sequence[ProviderSettings], given: AllGiven) -> Non
 
 
 def _check_ports(opened: Sequence[ProviderSettings]) -> None:
-    taken: dict[str, str] = {}
+    taken: list[tuple[ProviderSettings, EndpointDescription]] = []
     for one in opened:
         for place in one.listen:
-            other = taken.setdefault(place, one.provider.name)
-            if other != one.provider.name and not place.startswith(("tcp:0:", "tcp6:0:")):
-                raise ConfigError(
-                    f"{other} and {one.provider.name} have the same port ({place}). Give one of them "
-                    f"another: {one.provider.written('port')}."
-                )
+            for other, others in taken:
+                if other is not one and place.collides(others):
+                    raise ConfigError(
+                        f"{other.provider.name} and {one.provider.name} have the same port ({place}). Give "
+                        f"one of them another: {one.provider.written('port')}."
+                    )
+            taken.append((one, place))
 
 
 def _pool(given: AllGiven) -> PoolLimits:

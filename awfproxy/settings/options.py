@@ -9,11 +9,11 @@ from typing import Any
 
 import attrs
 
-from awfproxy.callers.allowed import group, user
 from awfproxy.errors.configuration import ConfigError
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.providers.provider import Provider
 from awfproxy.settings import syntax
+from awfproxy.settings.accounts import group, user
 from awfproxy.settings.profile import PROFILES
 
 

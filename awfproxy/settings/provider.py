@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from awfproxy.callers.endpoint import EndpointDescription
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.shape import check_shape
 from awfproxy.credentials.sources import KeyFound, ModeOf, ReadFile, find_credential, find_key
@@ -17,17 +18,6 @@ from awfproxy.providers.rules import NO_RULES, Rules
 from awfproxy.settings.given import AllGiven, Given
 from awfproxy.settings.syntax import tcp_endpoint
 
-_PLAIN_SOCKETS = ("tcp", "tcp6", "unix", "systemd")
-
-
-def is_plain_socket(description: str) -> bool:
-    """Whether the endpoint is of a kind whose connections get our own transports, without TLS.
-
-    Any other keeps what it comes with.
-    """
-    kind = description.partition(":")[0]
-    return kind in _PLAIN_SOCKETS or kind.isdigit()
-
 
 @attrs.frozen
 class ProviderSettings:
@@ -35,7 +25,7 @@ class ProviderSettings:
 
     provider: Provider
     access: Access
-    listen: tuple[str, ...]
+    listen: tuple[EndpointDescription, ...]
     keys: tuple[Secret | None, ...]
     """As in `access.keys`; None for one that is not there. Without the first it is not configured."""
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
+from awfproxy.callers.endpoint import EndpointDescription, parse_endpoint
 from awfproxy.credentials.secret import KEY_BEGINNINGS, Secret
 from awfproxy.wire.fieldname import field_name
 from awfproxy.wire.target import Origin
@@ -131,7 +132,7 @@ def address(text: str) -> str:
         ) from None
 
 
-def endpoint(text: str) -> str:
+def endpoint(text: str) -> EndpointDescription:
     """The form alone: Twisted judges the rest when it makes the endpoint."""
     match = _ENDPOINT.fullmatch(text)
     if match is None or match[1] == "localhost":
@@ -140,14 +141,14 @@ def endpoint(text: str) -> str:
             "tcp:10000:interface=127.0.0.1, "
             "unix:/run/awfproxy/openai.sock or systemd:domain=INET:index=0"
         )
-    return text
+    return parse_endpoint(text)
 
 
-def tcp_endpoint(interface: str, number: int) -> str:
-    """The endpoint string that --bind and --port stand for."""
+def tcp_endpoint(interface: str, number: int) -> EndpointDescription:
+    """What --bind and --port stand for."""
     kind = "tcp6" if ":" in interface else "tcp"
     escaped = interface.replace(":", "\\:")
-    return f"{kind}:{number}:interface={escaped}"
+    return parse_endpoint(f"{kind}:{number}:interface={escaped}")
 
 
 def egress(text: str) -> Egress | None:

@@ -195,6 +195,44 @@ def test_reload_ends_when_the_new_rules_are_in_force_and_the_process_stays(machi
     poll(lambda: machine.systemd.one(SERVICE, "ActiveState") == "active", 10)
 
 
+_AS_4321 = """
+import os, socket, sys
+client = socket.socket(socket.AF_UNIX)
+folder = os.open(os.path.dirname(sys.argv[1]), os.O_PATH)
+os.setgroups([])
+os.setgid(4321)
+os.setuid(4321)
+client.connect(f"/proc/self/fd/{folder}/a.sock")
+try:
+    client.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+    answer = client.recv(4096)
+except OSError:
+    answer = b""
+print(answer.split(b"\\r\\n")[0].decode() or "refused", end="")
+"""
+
+
+@pytest.mark.parametrize("private", ["yes", "no"])
+def test_listed_user_comes_in_without_a_user_namespace_and_with_one_a_warning_says_why_not(
+    machine: Machine, private: str
+) -> None:
+    machine.systemd.install(SERVICE, f"[Service]\nPrivateUsers={private}\n")
+    machine.configure(
+        f'{machine.text}allow-uid = "4321"\n',
+        f'listen = ["unix:/run/awfproxy/a.sock:mode=666", "tcp:{machine.port}:interface=127.0.0.1"]\n',
+    )
+    before = machine.systemd.log(SERVICE).count("4321 never matches")
+    machine.start()
+    path = machine.systemd.path("run/awfproxy/a.sock")
+    asked = subprocess.run(
+        [sys.executable, "-c", _AS_4321, str(path)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout == ("refused" if private == "yes" else "HTTP/1.1 200 OK")
+    warned = machine.systemd.log(SERVICE).count("4321 never matches") - before
+    assert warned == (1 if private == "yes" else 0)
+
+
 def test_crash_is_started_again(machine: Machine) -> None:
     machine.systemd.install(SERVICE)
     machine.start()

@@ -1,5 +1,6 @@
 """Who may call a running daemon: by where it listens, by token, by user of a unix socket."""
 
+import json
 import os
 import signal
 import socket
@@ -214,6 +215,54 @@ def test_user_of_a_unix_socket_is_let_in_by_the_list_alone(
         assert daemon.ask("GET", "/healthz").status == 200  # the port beside it is for everyone
     outcome(AREA, "user of a unix socket, listed", "served")
     outcome(AREA, "user of a unix socket, not listed", "closed before a byte is read; counted, logged once")
+
+
+@pytest.mark.parametrize("kind", ["unix", "haproxy:unix", "unix with a colon in its name"])
+def test_no_unix_socket_is_open_to_users_whom_the_list_does_not_name(
+    kind: str, start: Start, tmp_path: Path
+) -> None:
+    """Of a plug-in's endpoint the users cannot be told: rather none than one that all may use."""
+    path, port, checked = tmp_path / "api.sock", free_port(), kind == "unix"
+    words = ("--listen", f"unix:{tmp_path}/other.sock", "--allow-uid", str(os.getuid() + 1))
+    if kind == "unix with a colon in its name":
+        path, checked = tmp_path / "a:mode=666", True
+    text = str(path).replace(":", "\\:")
+    place = f"haproxy:unix:{text}" if kind == "haproxy:unix" else f"unix:address={text}"
+    with start("--listen", place, *words, port=port) as daemon:
+        if not checked:
+            assert daemon.exit_code() == 78
+            assert "users cannot be told" in daemon.last_line
+            return
+        daemon.wait_for_output("Serving openai on unix:" + str(path))
+        assert path.stat().st_mode & 0o777 == 0o660
+        with Client(path=str(path)) as client, pytest.raises((Closed, OSError)):
+            client.request("GET", "/healthz")
+
+
+@pytest.mark.parametrize(("pages", "step"), [("", "health"), ("off", "request")])
+def test_doctor_names_the_list_that_does_not_have_whoever_runs_it(
+    pages: str, step: str, authority: Authority, origin: Origin, squid: Squid, start: Start, tmp_path: Path,
+    canary: str,
+) -> None:  # fmt: skip
+    own, other = str(os.getuid()), str(os.getuid() + 1)
+    words = ("--listen", f"unix:{tmp_path}/api.sock", "--local-pages", pages, "--allow-uid", other)
+    with start(*words) as daemon:
+        daemon.wait_for_output("Serving openai")
+        for more, code, part in (
+            ((), 78, f"is closed to user {own} (groups"),
+            (("--allow-uid", own), 69, "though its list of users has"),  # that of the daemon does not
+        ):
+            line = ["doctor", "--json", *options(authority, origin, squid), *words, *more]
+            done = subprocess.run(
+                [str(BIN / "python"), "-c", _DOCTOR, *line],
+                env=environment({"OPENAI_API_KEY": canary}), capture_output=True, text=True, timeout=60,
+                check=False,
+            )  # fmt: skip
+            assert done.returncode == code, done.stdout + done.stderr
+            cause = json.loads(done.stdout)["cause"]
+            assert cause["step"] == step
+            assert part in cause["said"]
+            assert cause["fix"]
 
 
 def test_kernel_names_user_and_all_groups() -> None:

@@ -5,6 +5,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from awfproxy.callers.endpoint import parse_endpoint
 from awfproxy.cli import check
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
@@ -16,6 +17,8 @@ from awfproxy.service.probe import Attempt, KeyProbe
 from awfproxy.settings.provider import ProviderSettings
 from awfproxy.settings.syntax import Egress
 from awfproxy.settings.values import Probe, Settings
+
+TCP = (parse_endpoint("tcp:0"),)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +52,7 @@ def test_the_validators_decision_is_the_exit_code(
         return attempt
 
     monkeypatch.setattr(KeyProbe, "attempt", always)
-    one = ProviderSettings(OPENAI, OPENAI.access(Asked()), ("tcp:0",), (Secret(canary.encode()),))
+    one = ProviderSettings(OPENAI, OPENAI.access(Asked()), TCP, (Secret(canary.encode()),))
     settings = Settings((one,), Egress("127.0.0.1", 3128), probe=probe)
     clock = Clock()
     finding = Deferred.fromCoroutine(check._find(clock, settings))
@@ -70,8 +73,8 @@ def test_key_that_is_not_checked_is_no_hindrance_and_one_that_is_not_there_is_pa
 
     monkeypatch.setattr(KeyProbe, "attempt", never)
     access = attrs.evolve(OPENAI.access(Asked()), probed=False)
-    skipped = ProviderSettings(OPENAI, access, ("tcp:0",), (Secret(canary.encode()),))
-    empty = ProviderSettings(OPENAI, OPENAI.access(Asked()), ("tcp:0",), (None,))
+    skipped = ProviderSettings(OPENAI, access, TCP, (Secret(canary.encode()),))
+    empty = ProviderSettings(OPENAI, OPENAI.access(Asked()), TCP, (None,))
     settings = Settings((skipped, empty), Egress("127.0.0.1", 3128), probe=Probe.TRY)
     found: list[check._Finding] = []
     Deferred.fromCoroutine(check._find(Clock(), settings)).addCallback(found.append)

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
+from awfproxy.callers.endpoint import parse_endpoint
 from awfproxy.callers.store import CallersInForce
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import CredentialStore
@@ -33,12 +34,13 @@ from awfproxy.settings.provider import ProviderSettings
 from awfproxy.settings.values import Entry, Probe, Settings, in_force
 from awfproxy.wire.target import Origin
 
+TCP = (parse_endpoint("tcp:0"),)
 GOOD = Judged(taken=True, verdict=Accepted())
 
 
 def one(provider, key, asked=None, **more):
     keys = (None if key is None else Secret(key),)
-    return ProviderSettings(provider, provider.access(asked or Asked()), ("tcp:0",), keys, **more)
+    return ProviderSettings(provider, provider.access(asked or Asked()), TCP, keys, **more)
 
 
 def settings(*providers, entries=()):

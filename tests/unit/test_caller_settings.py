@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from awfproxy.callers.allowed import Allowed, Peer, group, user
+from awfproxy.callers.allowed import Allowed, Peer
+from awfproxy.callers.endpoint import parse_endpoint
 from awfproxy.callers.reach import Reach, is_loopback, reach
 from awfproxy.errors.configuration import ConfigError
 from awfproxy.service.places import is_local
 from awfproxy.service.reload import key_files
+from awfproxy.settings.accounts import group, user
 from awfproxy.settings.commandline import parse
 from awfproxy.settings.load import load
 from awfproxy.settings.values import Settings
@@ -67,7 +69,9 @@ PLACES = [
     ("tcp6:10000:interface=fd00\\:\\:30", Reach.ELSEWHERE),
     ("ssl:10000:privateKey=interface\\=127.0.0.1", Reach.ELSEWHERE),
     ("ssl:10000:privateKey=/a:certKey=/b", Reach.ELSEWHERE),
-    ("tcp:10000:127.0.0.1", Reach.UNKNOWN),
+    ("tcp:10000:127.0.0.1", Reach.LOCAL),
+    ("tcp:10000:0.0.0.0", Reach.ELSEWHERE),
+    ("tcp6:10000:127.0.0.1", Reach.ELSEWHERE),
     ("tcp:10000:interface=localhost", Reach.UNKNOWN),
     ("systemd:domain=INET:index=0", Reach.UNKNOWN),
     ("haproxy:tcp:10000:interface=127.0.0.1", Reach.UNKNOWN),
@@ -77,7 +81,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("description", "expected"), PLACES)
 def test_description_tells_who_reaches_it_or_that_it_does_not_tell(description: str, expected: Reach) -> None:
-    assert reach(description) is expected
+    assert reach(parse_endpoint(description)) is expected
 
 
 @pytest.mark.parametrize(
@@ -218,18 +222,83 @@ def test_users_and_groups_are_numbers_or_names(environ: dict[str, str]) -> None:
     assert user("0") == group("0") == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("nobody-has-this-name", "'nobody-has-this-name'"),
+        ("a\nb", "'a\\nb'"),
+        ("4294967295", "'4294967295'"),
+        ("sk-a-key", "the value"),
+        ("n" * 61, "the value"),
+    ],
+)
+def test_who_is_not_there_is_named_with_the_place_where_they_were_given(
+    text: str, shown: str, environ: dict[str, str]
+) -> None:
+    known = str(os.getuid())
+    for option, what in ("--allow-uid", "user"), ("--allow-gid", "group"):
+        said = refusal(environ, "--listen", "unix:/run/a.sock", option, known, option, text)
+        assert said.startswith(f"{option} (command line): ")
+        assert f"{shown} is no {what} of this machine's" in said or f"{shown} is out of range" in said
+    variable = environ | {"AWFPROXY_ALLOW_UID": f"{known} nobody-1"}
+    assert "(environment variable AWFPROXY_ALLOW_UID): 'nobody-1' is no user" in refusal(variable)
+
+
 @pytest.mark.parametrize("text", ["nobody-has-this-name", "-1", "4294967295", "99999999999", "", "a b", "7 "])
 def test_what_names_nobody_is_refused(text: str, environ: dict[str, str]) -> None:
     for option in ("--allow-uid", "--allow-gid"):
         assert refusal(environ, "--listen", "unix:/run/a.sock", f"{option}={text}").startswith(option)
 
 
+PRIVATE_USERS = "0 0 1\n998 998 1\n"
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "gid_map", "parts"),
+    [
+        ("0 0 4294967295\n", "0 0 4294967295\n", []),
+        (PRIVATE_USERS, "0 0 4294967295\n", [("--allow-uid (command line)", "1000, 1001", "uid_map")]),
+        ("0 0 4294967295\n", PRIVATE_USERS, [("--allow-gid (command line)", " 2000 ", "gid_map")]),
+        (PRIVATE_USERS, PRIVATE_USERS, [("--allow-uid",), ("--allow-gid",)]),
+        ("0 0 999\n", None, [("--allow-uid", ": 1000, 1001 never")]),
+        (None, None, []),
+        ("what is no map", "1", []),
+    ],
+)
+def test_whom_the_user_namespace_does_not_have_a_warning_names(
+    uid_map: str | None, gid_map: str | None, parts: list[tuple[str, ...]], environ: dict[str, str]
+) -> None:
+    found = {"/proc/self/uid_map": uid_map, "/proc/self/gid_map": gid_map}
+    files = FILES | {name: text for name, text in found.items() if text is not None}
+    words = ("--allow-uid", "1001", "--allow-uid", "1000", "--allow-uid", "998", "--allow-gid", "2000")
+    warnings = settings(environ, "--listen", "unix:/run/a.sock", *words, files=files).warnings
+    assert len(warnings) == len(parts)
+    for warning, expected in zip(warnings, parts, strict=True):
+        assert [part for part in (*expected, "PrivateUsers=no") if part not in warning] == []
+        assert "998" not in warning
+
+
+def test_number_that_stands_for_all_who_are_missing_lets_them_all_in(environ: dict[str, str]) -> None:
+    words = ("--listen", "unix:/run/a.sock", "--allow-uid", "65534")
+    for content, many in (PRIVATE_USERS, 1), ("0 100000 65536\n", 1), ("0 0 4294967295\n", 0):
+        warnings = settings(environ, *words, files=FILES | {"/proc/self/uid_map": content}).warnings
+        assert len(warnings) == many
+        for warning in warnings:
+            assert "lets in every user whom" in warning
+
+
+def test_map_is_not_looked_at_where_nobody_is_listed(environ: dict[str, str]) -> None:
+    files = FILES | {"/proc/self/uid_map": PRIVATE_USERS, "/proc/self/gid_map": PRIVATE_USERS}
+    assert not settings(environ, "--listen", "unix:/run/a.sock", files=files).warnings
+
+
 def test_users_without_a_unix_socket_are_an_error_and_beside_ports_a_warning(environ: dict[str, str]) -> None:
     assert "nothing listens on one" in refusal(environ, "--allow-uid", "7")
     assert "--allow-gid" in refusal(environ, "--allow-gid", "7")
     assert settings(environ, "--listen", "systemd:domain=UNIX:index=0", "--allow-uid", "7")
-    inherited = ("--listen", "systemd:domain=INET:index=0", "--allow-uid", "7")
-    assert "nothing listens on one" in refusal(environ, *inherited)
+    for inherited in "systemd:domain=INET:index=0", "systemd:index=0:domain=INET", "systemd:INET6:0":
+        words = ("--listen", inherited, "--allow-uid", "7")
+        assert "nothing listens on one" in refusal(environ, *words)
     both = ("--listen", "unix:/run/a.sock", "--listen", "tcp:1:interface=127.0.0.1", "--allow-uid", "7")
     (warning,) = settings(environ, *both).warnings
     assert "tcp:1:interface=127.0.0.1 can be used by every user" in warning

@@ -3,18 +3,19 @@
 import io
 import json
 import tomllib
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from awfproxy.agents.registry import AGENTS, BY_NAME
-from awfproxy.callers.token import has_form, read
+from awfproxy.callers.token import has_form, read, said_providers
 from awfproxy.cli import env
 from awfproxy.cli import token as verb
 from awfproxy.cli.main import main as console
 from awfproxy.credentials.secret import Secret
-from tests.kit.tokens import KEY, key_file, token
+from tests.kit.tokens import KEY, key_file, signed, token
 
 Ask = Callable[..., tuple[int, str, str]]
 
@@ -95,10 +96,17 @@ def test_key_prints_one_that_the_option_takes(ask: Ask, tmp_path: Path) -> None:
         (("new", *NEEDED[:3], "367d", "--label", "a"), 64, "up to 366d"),
         (("new", *NEEDED[:3], "-1h", "--label", "a"), 64, "a whole number"),
         (("new", "--provider", "opnai", *NEEDED[2:]), 64, "--provider names opnai, but there are openai"),
-        (("new", *NEEDED[:5], "a b"), 64, "a label has letters"),
-        (("new", *NEEDED, "--methods", "get"), 64, "its method is not one"),
-        (("new", *NEEDED, "--paths", "v1"), 64, "does not begin with a slash"),
-        (("new", *NEEDED, "--paths", "/a,"), 64, "a rule has three words"),
+        (("new", *NEEDED[:5], "a b"), 64, "awfproxy: --label: a label has letters"),
+        (("new", *NEEDED, "--methods", "GET,get"), 64, "awfproxy: --methods: 'get' is not one of"),
+        (("new", *NEEDED, "--methods", "GET, POST"), 64, "awfproxy: --methods: ' POST' is not one of"),
+        (("new", *NEEDED, "--methods", "GET,*"), 64, "OPTIONS, PATCH, POST, PUT, QUERY, with commas and"),
+        (("new", *NEEDED, "--methods", ""), 64, "awfproxy: --methods: '' is not one of the methods"),
+        (("new", *NEEDED, "--methods", "sk-a-key"), 64, "awfproxy: --methods: the value is not one of"),
+        (("new", *NEEDED, "--paths", "v1"), 64, "awfproxy: --paths: 'v1' does not begin with a"),
+        (("new", *NEEDED, "--paths", "/a,"), 64, "awfproxy: --paths: '' does not begin with a"),
+        (("new", *NEEDED, "--paths", "/a b"), 64, "awfproxy: --paths: '/a b' has ' ' in it, which no path"),
+        (("new", *NEEDED, "--paths", "/a", "--paths", "/b/"), 64, "--paths: '/b/' ends with a slash."),
+        (("new", *NEEDED, "--paths", "/" + "long/" * 20), 64, "--paths: the value ends with a slash"),
         (("new", *NEEDED), 78, "There is no key to sign with"),
         (("new", *NEEDED, "--token-key-file", "/nowhere"), 78, "/nowhere cannot be read"),
         (("new", *NEEDED, "--lable", "x"), 64, "Did you mean --label?"),
@@ -186,7 +194,75 @@ def test_as_githubs_client_copilot_wants_one_of_its_own_beginning(set_up: Ask) -
     code, _, err = set_up("copilot", "--copilot-as", "github", "--token", token("openai"))
     assert code == 78
     assert "--provider copilot" in err
-    assert set_up("copilot", "--token", token("openai"))[0] == 0
+    assert set_up("copilot", "--token", token("copilot", "openai"))[0] == 0
+    code, out, err = set_up("all", "--copilot-as", "github", "--token", token("openai"))
+    assert (code, out) == (78, "")
+    assert "gho_" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "providers", "parts"),
+    [
+        ("codex", ("anthropic",), ("Codex CLI", "openai", "for anthropic")),
+        ("claude", ("openai", "gemini"), ("Claude Code", "anthropic", "for openai, gemini")),
+        ("copilot", ("openai",), ("Copilot CLI", "copilot", "for openai")),
+        ("google-sdk", ("openai",), ("gemini or vertex", "for openai", "--provider gemini")),
+        ("all", ("nobody",), ()),
+    ],
+)
+def test_token_for_another_provider_is_refused_and_nothing_printed_or_written(
+    name: str, providers: tuple[str, ...], parts: tuple[str, ...], set_up: Ask, tmp_path: Path
+) -> None:
+    """What a port would answer with 403 later; `nobody` may be a provider of the file's own, at any port."""
+    given = token(*providers)
+    for words, environ in (("--token", given), {}), ((), {"AWFPROXY_TOKEN": given}):
+        code, out, err = set_up(name, *words, **environ)
+        if not parts:
+            assert code == 0
+            continue
+        assert (code, out) == (78, "")
+        assert "token new --provider" in err
+        assert err.startswith(f"awfproxy: {words[0] if words else 'AWFPROXY_TOKEN'}: ")
+        assert [part for part in parts if part not in err] == []
+        assert given[20:60] not in err
+        assert err.count("\n") == 1
+    if name in ("codex", "claude"):
+        assert set_up(name, "--write", "--token", given)[0] == 78
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_of_all_agents_those_whom_the_token_is_not_for_are_named(set_up: Ask) -> None:
+    code, out, err = set_up("all", "--token", token("openai", "anthropic"))
+    assert code == 0
+    assert "OPENAI_API_KEY" in out
+    for title in "Gemini CLI", "Copilot CLI":
+        assert f"warning: --token: it is for openai, anthropic, as it says of itself, but {title}" in err
+    assert "Codex" not in err
+    code, out, err = set_up("all", "--token", token("vertex"))
+    assert (code, err.count("warning: --token")) == (0, 6)
+
+
+@pytest.mark.parametrize(
+    "claims", [{}, {"aud": []}, {"aud": [7]}, {"aud": 7}, {"aud": ["a b"]}, {"aud": ["x" * 200]}, []]
+)
+def test_token_that_does_not_say_whom_it_is_for_is_none(claims: object, set_up: Ask) -> None:
+    """Nothing of it is shown, since nobody has signed for it."""
+    said = b64encode(json.dumps(claims).encode()).decode().rstrip("=").replace("+", "-").replace("/", "_")
+    code, out, err = set_up("codex", "--token", f"sk-awfproxy-e30.{said}.{'A' * 43}")
+    assert (code, out) == (78, "")
+    assert "that is no caller token" in err
+
+
+def test_token_whose_content_is_no_text_is_none(set_up: Ask) -> None:
+    for said in ("A", "AA", "_w", "W" * 2000):
+        code, _, err = set_up("codex", "--token", f"sk-awfproxy-e30.{said}.{'A' * 43}")
+        assert code == 78
+        assert "that is no caller token" in err
+
+
+def test_for_whom_it_says_to_be_is_read_as_it_was_signed() -> None:
+    assert said_providers(token("openai", "mistral-2").encode()) == ("openai", "mistral-2")
+    assert said_providers(signed({"aud": "gemini"})) == ("gemini",)
 
 
 def test_it_is_written_where_the_agent_looks_and_never_said(set_up: Ask, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from awfproxy.callers.allowed import Allowed, Peer
+from awfproxy.callers.endpoint import parse_endpoint
 from awfproxy.cli import doctor
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.verdict import Accepted, CannotTell, Rejected, Unverified
@@ -30,7 +32,7 @@ from awfproxy.settings.provider import ProviderSettings
 
 OPENAI = openai.PROVIDER
 ACCESS = OPENAI.access(Asked())
-ONE = ProviderSettings(OPENAI, ACCESS, ("tcp:10000:interface=127.0.0.1",), (None,))
+ONE = ProviderSettings(OPENAI, ACCESS, (parse_endpoint("tcp:10000:interface=127.0.0.1"),), (None,))
 
 
 def reply(
@@ -74,11 +76,13 @@ def test_symptom_is_the_cause_where_nothing_else_failed() -> None:
         ("tcp6:10000:interface=\\:\\:", Door("::1", 10000), "[::1]:10000"),
         ("tcp6:10000", Door("::1", 10000), "[::1]:10000"),
         ("tcp:10000:interface=172.30.0.30", Door("172.30.0.30", 10000), "172.30.0.30:10000"),
+        ("tcp:10000:172.30.0.30", Door("172.30.0.30", 10000), "172.30.0.30:10000"),
+        ("unix:/run/a\\\\:mode=660", Door(path="/run/a\\"), "unix:/run/a\\"),
         ("unix:/run/a\\:b.sock:mode=660", Door(path="/run/a:b.sock"), "unix:/run/a:b.sock"),
     ],
 )
 def test_door_is_where_this_machine_reaches_the_listener(endpoint: str, found: Door, shown: str) -> None:
-    assert door(endpoint) == found
+    assert door(parse_endpoint(endpoint)) == found
     assert str(found) == shown
 
 
@@ -86,7 +90,7 @@ def test_door_is_where_this_machine_reaches_the_listener(endpoint: str, found: D
     "endpoint", ["systemd:domain=INET:index=0", "tcp:0:interface=127.0.0.1", "tcp:http", "fd:3"]
 )
 def test_address_that_stands_elsewhere_is_not_guessed(endpoint: str) -> None:
-    assert door(endpoint) is None
+    assert door(parse_endpoint(endpoint)) is None
 
 
 # --- judgements ---------------------------------------------------------------------------------------
@@ -144,6 +148,19 @@ def test_health_is_judged_by_what_awfproxy_says() -> None:
 def test_what_is_not_awfproxy_is_a_cause(content: bytes) -> None:
     outcome = judge.health(reply(200, content))
     assert (outcome.state, outcome.code, outcome.symptom) == (State.FAILED, 71, False)
+
+
+def test_user_whom_the_list_does_not_have_is_named_with_the_list_and_the_fix() -> None:
+    place, peers = Door(path="/run/a.sock"), Allowed(frozenset({7, 5}), frozenset({50}))
+    refused = judge.cut_at_unix_socket(place, peers, Peer(1000, frozenset({1000, 27})))
+    assert (refused.state, refused.code, refused.symptom) == (State.FAILED, 78, False)
+    assert "unix:/run/a.sock is closed to user 1000 (groups 27, 1000)" in refused.said
+    assert "--allow-uid 5 --allow-uid 7 --allow-gid 50" in refused.said
+    assert "add --allow-uid 1000" in refused.fix
+    for listed in Peer(5, frozenset({1})), Peer(1000, frozenset({50})):
+        outcome = judge.cut_at_unix_socket(place, peers, listed)
+        assert (outcome.state, outcome.code) == (State.FAILED, 69)
+        assert "PrivateUsers=no" in outcome.fix
 
 
 def ask(found: Answer, key: bytes | None = None) -> Outcome:

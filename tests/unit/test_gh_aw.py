@@ -50,7 +50,7 @@ def test_profile_is_chosen_by_its_name() -> None:
 
 def test_all_five_ports_open_on_the_ipv4_wildcard_whatever_the_keys() -> None:
     made = settings({})
-    assert [one.listen for one in made.providers] == [
+    assert [tuple(map(str, one.listen)) for one in made.providers] == [
         (f"tcp:{port}:interface=0.0.0.0",) for port in (10000, 10001, 10002, 10003, 10004)
     ]
     assert made.closed == ()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from awfproxy.callers.endpoint import parse_endpoint
 from awfproxy.credentials.sources import mode_of, read_file
 from awfproxy.hardening.landlock import DEVICE, KEEP, READ, SOCKETS, Access, Policy, described, ruleset
 from awfproxy.hardening.needs import Surroundings, bound, code, places, policy
@@ -82,6 +83,7 @@ def test_where_there_is_no_egress_proxy_it_is_the_providers(tmp_path: Path) -> N
         (["tcp6:interface=\\:\\:1:port=10001"], {10001}),
         (["tcp:port=0", "ssl:443:privateKey=a"], {0, 443}),
         (["tcp:interface=1\\:port=5:port=6"], {6}),
+        (["tcp:interface=127.0.0.1:7"], {7}),
         (["unix:/run/a.sock", "systemd:domain=INET:index=0"], set()),
         (["tcp:1", "onion:80"], None),
     ],
@@ -90,7 +92,7 @@ def test_only_the_ports_that_are_listened_at_may_be_bound_to(
     listen: list[str], ports: set[int] | None
 ) -> None:
     """A plug-in's endpoint is its own affair: then any may be."""
-    assert bound(listen) == ports
+    assert bound(map(parse_endpoint, listen)) == ports
 
 
 def test_a_unix_socket_needs_its_folder_and_the_signal_that_asks_for_its_owner(tmp_path: Path) -> None:

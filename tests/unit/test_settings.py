@@ -38,6 +38,10 @@ def only(made: Settings) -> ProviderSettings:
     return one
 
 
+def listens(one: ProviderSettings) -> tuple[str, ...]:
+    return tuple(map(str, one.listen))
+
+
 def refusal(environ: Mapping[str, str], *words: str, files: Mapping[str, str] | None = None) -> str:
     with pytest.raises(ConfigError) as caught:
         settings(environ, *words, files=files)
@@ -61,7 +65,7 @@ def entry(made: Settings, name: str) -> Entry:
 
 def test_defaults(environ: dict[str, str]) -> None:
     made = settings(environ)
-    assert only(made).listen == ("tcp:10000:interface=127.0.0.1",)
+    assert listens(only(made)) == ("tcp:10000:interface=127.0.0.1",)
     assert only(made).access.origin == Origin("api.openai.com", 443)
     assert only(made).access.base_path == b"/v1"
     assert made.egress == Egress("squid", 3128)
@@ -104,7 +108,7 @@ def test_command_line_before_environment_before_file_before_default(environ: dic
         (toml(environ, file), "10003", "/etc/a.toml: port"),
         (settings(environ), "10000", "default"),
     ):
-        assert only(made).listen == (f"tcp:{number}:interface=127.0.0.1",)
+        assert listens(only(made)) == (f"tcp:{number}:interface=127.0.0.1",)
         assert entry(made, "port") == Entry("port", number, source)
 
 
@@ -188,10 +192,10 @@ def test_all_types_of_the_file(environ: dict[str, str]) -> None:
         local-pages = "off"
         """,
     )
-    assert only(made).listen == ("tcp:1", "unix:/run/a b")
+    assert listens(only(made)) == ("tcp:1", "unix:/run/a b")
     assert (made.deadlines.head, made.deadlines.drain, made.pool.maximum) == (2.5, 0.0, 12)
     assert (made.log_format, made.probe, made.local_pages) == ("json", Probe.REQUIRE, None)
-    assert only(toml(environ, 'listen = "tcp:2"', "--allow-anonymous")).listen == ("tcp:2",)
+    assert listens(only(toml(environ, 'listen = "tcp:2"', "--allow-anonymous"))) == ("tcp:2",)
 
 
 def test_unknown_key_is_refused_with_the_likely_one(environ: dict[str, str]) -> None:
@@ -276,6 +280,8 @@ def test_command_line_that_is_not_well_formed_is_a_usage_error(
         (("--bind", "localhost"), "Give 127.0.0.1 or ::1"),
         (("--listen", "10000"), "tcp:10000:interface=127.0.0.1"),
         (("--listen", "127.0.0.1:10000"), "is not a Twisted server endpoint"),
+        (("--listen", "unix:/run/a\\"), "--listen (command line): it ends with a backslash"),
+        (("--listen", "unix:/run/a:address=/run/b"), "it gives its address twice"),
         (("--local-pages", "health"), "does not begin with a slash"),
         (("--allow-origin", "*"), "Give SCHEME://HOST:PORT as browsers do, or null"),
         (("--allow-origin", "localhost:3000"), "Give SCHEME://HOST:PORT"),
@@ -321,7 +327,7 @@ def test_value_that_could_be_a_misplaced_key_is_not_shown(environ: dict[str, str
 def test_values_of_usage_options_are_taken(environ: dict[str, str]) -> None:
     listen = ["unix:/run/a", "unix:/run/b"]
     values: dict[str, str | list[str] | None] = {"listen": listen, "port": None, "ca-file": []}
-    assert only(load(values, environ, lambda _: b"", lambda _: 0)).listen == ("unix:/run/a", "unix:/run/b")
+    assert listens(only(load(values, environ, lambda _: b"", lambda _: 0))) == ("unix:/run/a", "unix:/run/b")
 
 
 # --- listening --------------------------------------------------------------------------------------
@@ -329,22 +335,22 @@ def test_values_of_usage_options_are_taken(environ: dict[str, str]) -> None:
 
 def test_bind_and_port_make_an_endpoint(environ: dict[str, str]) -> None:
     every = settings(environ, "--bind", "0.0.0.0", "--port=0", "--allow-anonymous")
-    assert only(every).listen == ("tcp:0:interface=0.0.0.0",)
-    assert only(settings(environ, "--bind", "::1")).listen == ("tcp6:10000:interface=\\:\\:1",)
+    assert listens(only(every)) == ("tcp:0:interface=0.0.0.0",)
+    assert listens(only(settings(environ, "--bind", "::1"))) == ("tcp6:10000:interface=\\:\\:1",)
 
 
 def test_listen_takes_the_place_of_port_and_bind(environ: dict[str, str]) -> None:
     made = settings(
         environ, "--listen", "unix:/run/a.sock", "--listen=systemd:domain=INET:index=0", "--port", "1"
     )
-    assert only(made).listen == ("unix:/run/a.sock", "systemd:domain=INET:index=0")
+    assert listens(only(made)) == ("unix:/run/a.sock", "systemd:domain=INET:index=0")
     assert made.warnings == ("--port (command line) has no effect beside --listen (command line).",)
     assert entry(made, "port").shown == "not used, see listen"
 
 
 def test_several_values_in_a_variable_are_separated_by_spaces(environ: dict[str, str]) -> None:
     two = {"AWFPROXY_LISTEN": "unix:/run/a  unix:/run/b"}
-    assert only(settings(environ | two)).listen == ("unix:/run/a", "unix:/run/b")
+    assert listens(only(settings(environ | two))) == ("unix:/run/a", "unix:/run/b")
 
 
 @pytest.mark.parametrize(
@@ -669,7 +675,7 @@ def names(made: Settings) -> list[str]:
 
 def test_each_provider_with_a_key_has_its_port_and_origin(canary: str) -> None:
     made = settings(dict.fromkeys(EVERY_KEY, canary) | {"HTTPS_PROXY": PROXY})
-    assert [(one.provider.name, one.listen, one.access.origin.host) for one in made.providers] == [
+    assert [(one.provider.name, listens(one), one.access.origin.host) for one in made.providers] == [
         (name, (f"tcp:{port}:interface=127.0.0.1",), host)
         for name, port, host in (
             ("openai", 10000, "api.openai.com"),
@@ -707,9 +713,9 @@ def test_settings_of_another_provider_have_its_name_in_front(environ: dict[str, 
     text = '[providers.anthropic]\nwebsocket = "refuse"\n[providers.openai]\nport = 10009\n'
     made = toml(environ, text, "--anthropic-port", "10011", "--anthropic-target", "a.test:8443")
     openai, anthropic = made.providers
-    assert openai.listen == ("tcp:10009:interface=127.0.0.1",)
+    assert listens(openai) == ("tcp:10009:interface=127.0.0.1",)
     assert openai.websocket
-    assert anthropic.listen == ("tcp:10011:interface=127.0.0.1",)
+    assert listens(anthropic) == ("tcp:10011:interface=127.0.0.1",)
     assert (anthropic.access.origin, anthropic.access.base_path) == (Origin("a.test", 8443), b"/a")
     assert not anthropic.websocket
 
@@ -731,6 +737,8 @@ def test_required_providers(environ: dict[str, str], canary: str) -> None:
 def test_one_port_is_not_for_two(environ: dict[str, str], canary: str) -> None:
     environ |= {"ANTHROPIC_API_KEY": canary}
     assert "openai and anthropic have the same port" in refusal(environ, "--anthropic-port", "10000")
+    spelt = ("--listen", "unix:/run/a", "--anthropic-listen", "unix:mode=600:address=/run/a")
+    assert "openai and anthropic have the same port" in refusal(environ, *spelt)
     both = settings(environ, "--port", "0", "--anthropic-port", "0")
     assert len(both.providers) == 2
 
@@ -742,7 +750,7 @@ def test_provider_of_the_files_own(environ: dict[str, str], canary: str) -> None
     more = 'base-path = "/api"\nauth-field = "X-Key"\nkey-variable = "THEIR_KEY"\nrules = ["allow GET /a"]\n'
     made = toml(environ | {"THEIR_KEY": canary}, OWN + more)
     one = made.providers[1]
-    assert (one.provider.name, one.listen) == ("mine", ("tcp:10005:interface=127.0.0.1",))
+    assert (one.provider.name, listens(one)) == ("mine", ("tcp:10005:interface=127.0.0.1",))
     assert (one.access.origin, one.access.base_path) == (Origin("llm.test", 8443), b"/api")
     assert one.access.keys[0].inject(b"k") == ((b"X-Key", b"k"),)
     assert [rule.text for rule in one.rules.rules] == ["allow GET /a"]
@@ -777,7 +785,7 @@ def test_tables_of_providers_that_cannot_be_used(environ: dict[str, str], text: 
 def test_variable_for_a_provider_of_the_files_own_is_a_warning(environ: dict[str, str], canary: str) -> None:
     made = toml(environ | {"MINE_API_KEY": canary, "AWFPROXY_MINE_PORT": "1"}, OWN)
     assert [warning for warning in made.warnings if "AWFPROXY_MINE_PORT has no effect" in warning]
-    assert made.providers[1].listen == ("tcp:10005:interface=127.0.0.1",)
+    assert listens(made.providers[1]) == ("tcp:10005:interface=127.0.0.1",)
 
 
 def test_rules_of_the_file_take_the_place_of_a_default(environ: dict[str, str], canary: str) -> None:
@@ -875,11 +883,11 @@ def test_profile_changes_defaults_and_nothing_that_is_given(environ: dict[str, s
     assert names(made) == ["openai", "anthropic", "copilot", "gemini", "vertex"]
     assert [one.configured for one in made.providers] == [True, False, False, False, False]
     assert made.egress is None
-    assert made.providers[1].listen == ("tcp:10001:interface=0.0.0.0",)
+    assert listens(made.providers[1]) == ("tcp:10001:interface=0.0.0.0",)
     assert any("DIRECT EGRESS" in warning for warning in made.warnings)
     made = settings(environ, "--profile", "gh-aw", "--bind", "127.0.0.1")
     assert str(made.egress) == PROXY
-    assert made.providers[1].listen == ("tcp:10001:interface=127.0.0.1",)
+    assert listens(made.providers[1]) == ("tcp:10001:interface=127.0.0.1",)
     assert str(settings({"HTTP_PROXY": "http://old:1"}, "--profile", "gh-aw").egress) == "http://old:1"
 
 
