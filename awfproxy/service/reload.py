@@ -164,7 +164,8 @@ class Reloader(Service):
         try:
             taken = await self._take()
         finally:
-            self._notifier.ready()
+            if self._asked is None:  # else whoever asked last waits for the one that follows
+                self._notifier.ready()
         self._counted(taken)
 
     async def _take(self) -> bool:

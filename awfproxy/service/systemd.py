@@ -29,7 +29,7 @@ class Notifier:
         self._send("STATUS=" + " ".join(text.split()))
 
     def reloading(self) -> None:
-        """A reload has begun; `ready` ends it."""
+        """A reload has begun; `ready` ends it. Type=notify-reload takes it only with the time."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def alive(self) -> None:

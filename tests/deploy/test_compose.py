@@ -38,6 +38,14 @@ def test_agent_reaches_awfproxy_and_nothing_else() -> None:
     assert COMPOSE["networks"]["agents"]["internal"] is True
 
 
+@pytest.mark.parametrize("name", ["agents", "egress"])
+def test_docker_host_has_no_address_on_the_inner_networks(name: str) -> None:
+    network = COMPOSE["networks"][name]
+    assert network["driver_opts"] == {"com.docker.network.bridge.inhibit_ipv4": "true"}
+    assert network["enable_ipv6"] is False
+    assert network["internal"] is True
+
+
 def test_awfproxy_has_no_way_out_but_squid() -> None:
     assert reached_from("awfproxy") == {"agent", "squid"}
     assert all(COMPOSE["networks"][name]["internal"] for name in SERVICES["awfproxy"]["networks"])

@@ -83,7 +83,7 @@ def test_settings_of_the_image_hold_no_secret_and_no_user_that_is_root(image: Im
     assert sorted(config["ExposedPorts"]) == [f"{port}/tcp" for port in range(10000, 10005)]
     names = {each.split("=", 1)[0] for each in config["Env"]}
     assert names == {"PATH", "PYTHONDONTWRITEBYTECODE", "AWF_VERSION"}
-    assert "curl" in " ".join(config["Healthcheck"]["Test"])
+    assert config["Healthcheck"]["Test"] == ["CMD", "healthcheck"]
 
 
 def test_it_is_small(image: Image) -> None:
@@ -164,7 +164,7 @@ def test_volume_has_its_files_and_term_ends_it_with_0(image: Image) -> None:
 
 
 def with_key(
-    image: Image, authority: Authority, squid: Squid, origin: Origin, key: Path, port: int
+    image: Image, authority: Authority, squid: Squid, origin: Origin, key: Path, port: int, **more: str
 ) -> Container:
     return Container(
         image,
@@ -174,6 +174,7 @@ def with_key(
             "AWFPROXY_TARGET": f"{NAME}:{origin.port}",
             "AWFPROXY_CA_FILE": "/run/ca.pem",
             "AWFPROXY_KEY_FILE": "/run/secrets/openai_api_key",
+            **more,
         },
         files={"/run/ca.pem": authority.file, "/run/secrets/openai_api_key": key},
     )
@@ -199,6 +200,28 @@ def test_it_forwards_through_squid_and_a_stop_lets_what_is_under_way_end(
             assert client.answer().status == 200
         assert container.exit_code() == 0
         session_watch().add("output of the image", container.output().encode())
+
+
+def test_health_check_fails_where_one_of_two_providers_is_not_ready(
+    image: Image, authority: Authority, squid: Squid, own_origin: Origin, canary: str, tmp_path: Path
+) -> None:
+    """Nobody listens any more where the second one's origin was."""
+    key, port = tmp_path / "key", free_port()
+    key.write_text(canary)
+    os.chown(key, UID, UID)
+    with Origin(authority.leaf(NAME), canary) as gone:
+        second = free_port()
+    more = {
+        "ANTHROPIC_API_KEY": canary,
+        "AWFPROXY_ANTHROPIC_TARGET": f"{NAME}:{gone.port}",
+        "AWFPROXY_ANTHROPIC_PORT": str(second),
+        "AWFPROXY_STARTUP_GRACE": "0.1",
+    }
+    with with_key(image, authority, squid, own_origin, key, port, **more) as container:
+        poll(lambda: "Started" in container.output(), 20)
+        assert ask(port, "GET", "/health").status == 200
+        assert ask(second, "GET", "/health").status == 503
+        assert not container.check_health()
 
 
 def test_health_check_fails_where_no_request_would_succeed(

@@ -121,8 +121,9 @@ def peers(policy: str, direction: str) -> list[tuple[str, list[int]]]:
     return found
 
 
-def test_agents_reach_awfproxy_and_name_servers_and_nobody_reaches_them() -> None:
-    assert peers("agents", "Egress") == [("server", [10000]), ("kube-dns", [53])]
+def test_agents_reach_awfproxy_alone_no_name_server_and_nobody_reaches_them() -> None:
+    """The cluster's name servers pass questions on, and a question can carry data."""
+    assert peers("agents", "Egress") == [("server", [10000])]
     assert peers("agents", "Ingress") == []
 
 
@@ -131,7 +132,7 @@ def test_awfproxy_is_reached_by_agents_and_reaches_squid_and_name_servers() -> N
     assert peers("awfproxy", "Egress") == [("squid", [3128]), ("kube-dns", [53])]
 
 
-def test_agent_with_a_sidecar_is_reached_by_nobody_and_reaches_squid_alone() -> None:
+def test_agent_with_a_sidecar_is_reached_by_nobody_and_reaches_squid_and_name_servers() -> None:
     assert peers("agents-with-sidecar", "Egress") == [("squid", [3128]), ("kube-dns", [53])]
     assert peers("agents-with-sidecar", "Ingress") == []
 

@@ -56,7 +56,9 @@ def test_systemd_finds_nothing_wrong_with_any_unit(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert not done.stderr
+    # 252 keeps the type that stands above the one which it does not know.
+    newer = re.compile(r"/awfproxy@?\.service:\d+: Failed to parse service type, ignoring: notify-reload$")
+    assert not [line for line in done.stderr.splitlines() if not newer.search(line)]
 
 
 def test_template_differs_from_the_unit_in_what_an_instance_needs_alone() -> None:
@@ -183,16 +185,27 @@ def test_addresses_that_the_unit_does_not_allow_are_not_reached_and_do_not_reach
     assert machine.works()
 
 
-def test_reload_ends_when_the_new_rules_are_in_force_and_the_process_stays(machine: Machine) -> None:
+def test_reload_lasts_until_awfproxy_says_that_the_new_rules_are_in_force(machine: Machine) -> None:
+    """A stopped process cannot have begun, so a reload that ends meanwhile has not waited for it."""
     machine.systemd.install(SERVICE)
     machine.start()
     assert machine.works()
-    before = machine.systemd.main_pid(SERVICE)
+    pid = machine.systemd.main_pid(SERVICE)
     machine.configure(machine.text, f'port = {machine.port}\n[providers.openai]\nrules = ["deny * /**"]\n')
-    machine.systemd.systemctl("reload", SERVICE)
-    poll(lambda: ask(machine.port, "GET", "/v1/kit/length").status == 403, 10)
-    assert machine.systemd.main_pid(SERVICE) == before
-    poll(lambda: machine.systemd.one(SERVICE, "ActiveState") == "active", 10)
+    reloading = threading.Thread(target=machine.systemd.systemctl, args=("reload", SERVICE))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        reloading.start()
+        commands_ended = {"ActiveState": "reloading", "ControlPID": "0"}
+        poll(lambda: machine.systemd.show(SERVICE, *commands_ended) == commands_ended, 10)
+        assert reloading.is_alive()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    reloading.join(20)
+    assert not reloading.is_alive()
+    assert ask(machine.port, "GET", "/v1/kit/length").status == 403
+    assert machine.systemd.main_pid(SERVICE) == pid
+    assert machine.systemd.one(SERVICE, "ActiveState") == "active"
 
 
 _AS_4321 = """

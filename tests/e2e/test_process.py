@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.conftest import Stack, options
 from tests.kit.certificates import Authority
-from tests.kit.daemon import BIN, Daemon, environment
+from tests.kit.daemon import BIN, RUNNERS, Daemon, environment
 from tests.kit.origin import Origin
 from tests.kit.reader import poll
 from tests.kit.squid import Squid
@@ -109,8 +109,9 @@ def test_root_is_warned_and_nobody_is_not(
 # --- the key in the environment --------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("runner", RUNNERS)
 def test_the_key_and_the_proxys_password_are_gone_from_proc(
-    authority: Authority, origin: Origin, squid: Squid, canary: str, tmp_path: Path, outcome: Outcome
+    authority: Authority, origin: Origin, squid: Squid, canary: str, runner: str, outcome: Outcome
 ) -> None:
     """Also the variables that this process only happens to have; all else stays as it was."""
     password = "Pa55" + "w0rd" * 4
@@ -119,7 +120,7 @@ def test_the_key_and_the_proxys_password_are_gone_from_proc(
         "HTTPS_PROXY": f"http://user:{password}@127.0.0.1:{squid.port}", "KEPT": "as it was",
     }  # fmt: skip
     words = options(authority, origin, squid)[2:]
-    with Daemon(*words, env=env) as daemon:
+    with Daemon(*words, env=env, runner=runner) as daemon:
         daemon.ready("/readyz")
         left = environ(daemon)
         for text in (canary, password, "x9x9", "Bearer"):
@@ -132,8 +133,9 @@ def test_the_key_and_the_proxys_password_are_gone_from_proc(
     outcome(AREA, "key in /proc/PID/environ", "overwritten; serves on and reloads")
 
 
+@pytest.mark.parametrize("runner", RUNNERS)
 def test_keys_of_the_gh_aw_profile_are_gone_from_proc(
-    authority: Authority, origin: Origin, squid: Squid, canary: str, outcome: Outcome
+    authority: Authority, origin: Origin, squid: Squid, canary: str, runner: str, outcome: Outcome
 ) -> None:
     keys = {
         "OPENAI_API_KEY": canary, "ANTHROPIC_API_KEY": "sk-ant-" + canary[8:],
@@ -144,7 +146,8 @@ def test_keys_of_the_gh_aw_profile_are_gone_from_proc(
     }  # fmt: skip
     places = {f"AWFPROXY_{name}_PORT": "0" for name in ("ANTHROPIC", "COPILOT", "GEMINI", "VERTEX")}
     words = ("--profile", "gh-aw", "--probe", "off", "--bind", "127.0.0.1")
-    with Daemon(*words, *options(authority, origin, squid), env=keys | places) as daemon:
+    words = (*words, *options(authority, origin, squid))
+    with Daemon(*words, env=keys | places, runner=runner) as daemon:
         daemon.ready("/healthz")
         left = environ(daemon)
         for name in keys:

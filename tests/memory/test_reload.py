@@ -126,6 +126,27 @@ def test_key_is_not_used_while_it_is_judged(world):
     assert world.key("openai") == b"new"
 
 
+def test_systemd_hears_that_it_is_over_once_all_is_in_force(world):
+    world.verdicts["openai"] = Deferred()
+    world.now = settings(one(openai.PROVIDER, b"new"))
+    world.reloader.reload("SIGHUP")
+    assert world.told == ["RELOADING"]
+    world.verdicts["openai"].callback(GOOD)
+    assert world.told == ["RELOADING", "READY"]
+
+
+def test_systemd_waits_for_the_reload_that_follows_the_one_under_way(world):
+    """Who asked last would else hear of an end that came before what they wrote was read."""
+    world.verdicts["openai"] = Deferred()
+    world.now = settings(one(openai.PROVIDER, b"new"))
+    world.reloader.reload("a key file has changed")
+    world.reloader.reload("SIGHUP")
+    world.verdicts.pop("openai").callback(GOOD)
+    assert world.told == ["RELOADING"]
+    world.clock.advance(0)
+    assert world.told == ["RELOADING", "RELOADING", "READY"]
+
+
 def test_refused_key_leaves_the_one_before_and_is_said(world):
     world.verdicts["openai"] = Judged(taken=False, sentence="OpenAI rejects the key.")
     world.now = settings(one(openai.PROVIDER, b"bad"), one(anthropic.PROVIDER, b"new"))

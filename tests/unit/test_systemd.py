@@ -1,6 +1,8 @@
 """sd_notify(3) as it is on the wire."""
 
+import re
 import socket
+import time
 
 import pytest
 from twisted.internet.task import Clock
@@ -26,6 +28,18 @@ def test_notifications_are_single_datagrams(manager):
         "STATUS=not ready: über".encode(),
         b"STOPPING=1",
     ]
+
+
+def test_reload_is_said_with_the_monotonic_time_that_systemd_compares(manager):
+    """Type=notify-reload takes RELOADING=1 for its own reload's only if it is not older than that."""
+    notifier = notify({"NOTIFY_SOCKET": manager.getsockname()})
+    before = time.monotonic_ns() // 1000
+    notifier.reloading()
+    notifier.ready()
+    said = re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=([0-9]+)", manager.recv(1000))
+    assert said is not None
+    assert before <= int(said[1]) <= time.monotonic_ns() // 1000
+    assert manager.recv(1000) == b"READY=1"
 
 
 def test_status_is_one_line_and_sets_nothing_else(manager):
