@@ -21,7 +21,7 @@ import attrs
 from tests.kit import responses_api, websocket
 from tests.kit.certificates import Leaf
 from tests.kit.ports import origin_listener
-from tests.kit.reader import Closed, Reader, parse_fields, reset, values
+from tests.kit.reader import Closed, Reader, parse_fields, reset, reset_beneath, values
 
 KEY = b"THE-KEY"
 PIECE = bytes(range(256)) * 256
@@ -119,8 +119,8 @@ class Origin:
         """Ends every connection now, as an origin that restarts does."""
         with self._changed:
             sockets, self._open = self._open, set()
-        for sock in sockets:
-            reset(sock)
+            for sock in sockets:
+                reset_beneath(sock)
 
     # --- what a test asks ------------------------------------------------------------------------
 
@@ -187,7 +187,7 @@ class Origin:
         finally:
             with self._changed:
                 self._open.discard(sock)
-            sock.close()
+                sock.close()
 
     def note(self, seen: Seen | None = None) -> None:
         """Adds a request, or tells waiters that one changed."""

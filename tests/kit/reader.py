@@ -1,5 +1,7 @@
 """`Reader`: bytes off a blocking socket, by line, by count, by framing; for the origin and the client."""
 
+import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -120,3 +122,17 @@ def reset(sock: socket.socket) -> None:
     except OSError:
         pass
     sock.close()
+
+
+def reset_beneath(sock: socket.socket) -> None:
+    """Ends with RST a connection that another thread reads, and will close.
+
+    Its number stays taken until then: whoever got it next would share what it receives with that thread.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.shutdown(socket.SHUT_RD)
+    except OSError:
+        pass
+    with contextlib.suppress(OSError), open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), sock.fileno(), inheritable=False)
