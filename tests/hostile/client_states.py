@@ -77,7 +77,7 @@ class Row:
     def note(self) -> str:
         """The outcome, for docs/reliability.md."""
         saw = f"{'at most ' * self.at_most}1{', taken back' * self.saw.endswith(' cut')}"
-        left = "exit 143 at once" if self.stops else "nothing left"
+        left = "exit 143, not held up" if self.stops else "nothing left"
         return f"{self.answer or 'no answer'}; origin saw {saw if self.saw else 'nothing'}; {left}"
 
 
