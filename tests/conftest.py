@@ -15,7 +15,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from tests.kit import canary as canaries
-from tests.kit.outcomes import Seen, written
+from tests.kit.outcomes import PROPERTIES, Seen, written
 from tests.kit.tools import on_ci
 
 
@@ -29,6 +29,14 @@ def canary() -> str:
 def outcome(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
     """Says what a case came to, for docs/reliability.md: its area, class and outcome (tests.kit.outcomes)."""
     return lambda area, kind, note: request.node.user_properties.append(("outcome", (area, kind, note)))
+
+
+@pytest.fixture(autouse=True)
+def property_that_holds(request: pytest.FixtureRequest, outcome: Callable[[str, str, str], None]) -> None:
+    """Each of hypothesis's is a row of docs/reliability.md; run many times, it cannot ask for `outcome`."""
+    if hypothesis.is_hypothesis_test(getattr(request, "function", None)):
+        name = request.node.originalname.removeprefix("test_").replace("_", " ")
+        outcome(PROPERTIES, f"property: {name}", "holds for whatever was tried")
 
 
 @pytest.fixture

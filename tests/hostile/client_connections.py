@@ -1,4 +1,7 @@
-"""The connection itself: pipelines, an end of one direction, and a reset in every state."""
+"""The connection itself: pipelines, an end of one direction, and a reset in every state.
+
+Those in front of the origin's answer that take more than a client to bring about are `client_states`'.
+"""
 
 from tests.hostile.client_case import (
     ANSWER,
@@ -28,6 +31,7 @@ _GET = GET + END
 _GATED = b"GET /v1/kit/upload?gate=MARK HTTP/1.1\r\nHost: a\r\n\r\n"
 _GATED_SEEN = "GET /v1/kit/upload?gate=MARK"
 _BODY = POST + b"Content-Length: 10\r\n\r\nabcde"
+_EXPECT = POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"
 
 
 def _half(name: str, sent: tuple[Step, ...], answers: str = "", saw: str = "") -> Case:
@@ -85,11 +89,16 @@ HALVES = (
     _half("within a chunk", (CHUNKED + b"5\r\nabc", ARRIVED, FIN), "", "POST /v1/MARK cut"),
     _half("between chunks", (CHUNKED + b"5\r\nabcde\r\n", ARRIVED, FIN), "", "POST /v1/MARK cut"),
     _half("within trailers", (CHUNKED + b"5\r\nabcde\r\n0\r\nX: 1", ARRIVED, FIN), "", "POST /v1/MARK cut"),
+    _half("while 100 is awaited", (_EXPECT, ARRIVED, FIN), "", "POST /v1/MARK cut"),
+    _half("within content behind Expect", (_EXPECT + b"ab", CONTENT, FIN), "", "POST /v1/MARK cut"),
+    _half("behind content that did not await 100", (_EXPECT + b"abcde", FIN), "200", "POST /v1/MARK 5"),
 )  # fmt: skip
 
 _STREAM = b"GET /v1/kit/stall-body?MARK HTTP/1.1\r\nHost: a\r\n\r\n"
 _LARGE = b"GET /v1/kit/download?bytes=50000000&MARK HTTP/1.1\r\nHost: a\r\n\r\n"
-_EXPECT = POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+_AFTER_100 = (
+    b"POST /v1/kit/continue?MARK HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nab"
+)
 
 RESETS = (
     _reset("before anything", ()),
@@ -103,6 +112,7 @@ RESETS = (
     _reset("within a chunk", (CHUNKED + b"5\r\nabcde\r\n5\r\nab", CONTENT), "", "POST /v1/MARK cut"),
     _reset("within trailers", (CHUNKED + b"5\r\nabcde\r\n0\r\nX: 1", CONTENT), "", "POST /v1/MARK cut"),
     _reset("while 100 is awaited", (_EXPECT, ARRIVED), "", "POST /v1/MARK cut"),
+    _reset("within content after 100", (_AFTER_100, CONTENT), "", "POST /v1/kit/continue?MARK cut"),
     _reset("while the answer is awaited", (b"GET /v1/kit/stall?MARK HTTP/1.1\r\nHost: a\r\n\r\n", ARRIVED),
            "",
            "GET /v1/kit/stall?MARK cut"),

@@ -62,11 +62,21 @@ class _Recording(Reader):
 
 
 class Client:
-    """A context manager; `port` is awfproxy's, or `path` its unix socket."""
+    """A context manager; `port` is awfproxy's, or `path` its unix socket.
 
-    def __init__(self, port: int = 0, *, path: str | None = None, timeout: float = 20.0) -> None:
+    `buffer`: octets that the kernel receives ahead. Set later on it would be less than what was promised the
+    peer, and the kernel drop what does not fit.
+    """
+
+    def __init__(
+        self, port: int = 0, *, path: str | None = None, timeout: float = 20.0, buffer: int = 0
+    ) -> None:
         if path is None:
-            self.sock = socket.create_connection(("127.0.0.1", port), timeout)
+            self.sock = socket.socket()
+            self.sock.settimeout(timeout)
+            if buffer:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            self.sock.connect(("127.0.0.1", port))
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
             self.sock = socket.socket(socket.AF_UNIX)

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 import attrs
 
+PROPERTIES = "Properties and fuzzing"
+"""The area of properties, by the words of their tests' names (`tests.conftest`), and of fuzz targets."""
+
 
 @attrs.frozen(order=True)
 class Seen:

@@ -3,12 +3,14 @@
 `--hypothesis-profile=long` tries many more; with CI set the examples are the same in every run.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hypothesis import example, given, settings
+import pytest
+from hypothesis import Phase, example, find, given, settings
 from hypothesis import strategies as st
 
 from tests.memory import model
@@ -37,14 +39,31 @@ names = st.one_of(
          b"X-Gone", b"Set-Cookie", b"Content_Length", b"awfproxy-error", b"Trailer", b"X-HTTP-Method"]
     ),
 )  # fmt: skip
-values = some_bytes(VISIBLE + b" \t\x80\xff").map(lambda value: value.strip(b" \t"))
+large = st.tuples(st.sampled_from(VISIBLE), st.integers(1000, 3000)).map(
+    lambda pair: bytes(pair[:1]) * pair[1]
+)
+values = st.one_of(some_bytes(VISIBLE + b" \t\x80\xff").map(lambda value: value.strip(b" \t")), large)
 pairs = st.lists(st.tuples(names, values), max_size=5)
 connections = st.sampled_from([None, b"keep-alive", b"x-gone, Authorization", b"X-GONE"])
 paths = st.one_of(
     some_bytes(VISIBLE).map(lambda rest: b"/" + rest.lstrip(b"/")), st.sampled_from([b"/v1/models", b"/v1"])
 )
-contents = st.lists(st.binary(min_size=1, max_size=20), max_size=4)
-extensions = st.sampled_from([b"", b";a", b';a="b c"'])
+authorities = st.sampled_from(
+    [b"", b"", b"http://api.openai.com", b"HTTPS://API.openai.com:443", b"http://gateway:10000"]
+)
+"""In front of a path, the last by the port that is ours; with one and no path, the target is absolute too."""
+targets = st.one_of(
+    st.tuples(authorities, paths).map(b"".join),
+    st.sampled_from([b"http://api.openai.com", b"http://api.openai.com?a=b"]),
+)
+contents = st.lists(
+    st.tuples(st.binary(min_size=1, max_size=20), st.sampled_from([1, 1, 1, 1000])).map(
+        lambda pair: pair[0] * pair[1]
+    ),
+    max_size=4,
+)
+sizes = st.sampled_from([b"%X", b"%x", b"%04x"])
+extensions = st.sampled_from([b"", b";a", b';a="b c"', b";a=b;c", b';a="b;\\"c"'])
 METHODS = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS"]
 
 
@@ -56,7 +75,9 @@ def framed(draw: st.DrawFn, framings: list[str]) -> tuple[Pairs, bytes, bytes, P
     content = b"".join(pieces)
     if framing == "chunked":
         trailers = draw(pairs)
-        chunks = b"".join(b"%X%b\r\n%b\r\n" % (len(each), draw(extensions), each) for each in pieces)
+        chunks = b"".join(
+            draw(sizes) % len(each) + draw(extensions) + b"\r\n" + each + b"\r\n" for each in pieces
+        )
         lines = b"".join(b"%b:%b\r\n" % pair for pair in trailers)
         coding = draw(st.sampled_from([b"chunked", b"CHUNKED"]))
         return [(b"Transfer-encoding", coding)], chunks + b"0\r\n" + lines + b"\r\n", content, trailers
@@ -85,8 +106,10 @@ def written(start: bytes, fields: Pairs, body: bytes = b"") -> bytes:
 def a_request(draw: st.DrawFn) -> tuple[Message, bytes]:
     """(a valid request, its bytes)."""
     framing, body, content, trailers = draw(framed(["none", "length", "chunked"]))
+    if framing and draw(st.booleans()):
+        framing = [*framing, (b"Expect", draw(st.sampled_from([b"100-continue", b"100-Continue"])))]
     fields = draw(fields_with(framing, host=True))
-    method, target = draw(st.sampled_from(METHODS)), draw(paths)
+    method, target = draw(st.sampled_from(METHODS)), draw(targets)
     raw = written(b"%b %b HTTP/1.1" % (method, target), fields, body)
     return Message((method, target), fields, content, trailers), raw
 
@@ -115,6 +138,26 @@ def cut(draw: st.DrawFn, raw: bytes) -> list[bytes]:
     return [raw[begin:end] for begin, end in zip([0, *places], [*places, len(raw)], strict=True)]
 
 
+SORTS: dict[str, Callable[[Message, bytes], object]] = {
+    "chunk extension": lambda _, raw: re.search(rb"\r\n[0-9a-fA-F]+;", raw),
+    "trailers": lambda sent, _: sent.trailers,
+    "chunked and empty": lambda _, raw: raw.endswith(b"\r\n\r\n0\r\n\r\n"),
+    "length of nothing": lambda _, raw: b"content-Length: 000\r\n" in raw,
+    "Expect": lambda _, raw: b"\r\nExpect: " in raw,
+    "absolute-form": lambda sent, _: not sent.start[1].startswith(b"/"),
+    "HEAD": lambda sent, _: sent.start[0] == b"HEAD",
+    "large field": lambda sent, _: any(len(value) > 1000 for _, value in sent.fields),
+    "large content": lambda sent, _: len(sent.content) > 10_000,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
+@pytest.mark.parametrize("sort", SORTS)
+def test_requests_of_each_sort_are_generated(sort: str) -> None:
+    tried = settings(max_examples=2000, phases=[Phase.generate], database=None, derandomize=True)
+    find(a_request(), lambda pair: bool(SORTS[sort](*pair)), settings=tried)
+
+
 # --- the data path ------------------------------------------------------------------------------------
 
 
@@ -133,6 +176,8 @@ class Origins:
     def __init__(self, house: Any) -> None:
         self._house = house
         self._answered: dict[Any, int] = {}
+        self.continued: list[tuple[Any, int]] = []
+        """The tunnel and number of each request that was answered 100 before its content was there."""
 
     def seen(self) -> list[Message]:
         """All requests on all tunnels, which one client's pipeline uses one after the other."""
@@ -147,11 +192,22 @@ class Origins:
         wire.deliver(*pieces)
 
     def answer_all(self) -> None:
+        """Each whole request; and where content is awaited behind Expect, it asks for that."""
+        for wire in self._house.origins:
+            requests = model.requests(wire.received)
+            awaited = bool(requests) and not requests[-1].complete and (wire, len(requests))
+            if awaited and awaited not in self.continued and _expects(requests[-1]):
+                self.continued.append(awaited)
+                wire.deliver(b"HTTP/1.1 100 Continue\r\n\r\n")
         while waiting := self.unanswered():
             self.answer(waiting[0], answer(b"number %d" % sum(self._answered.values())))
 
     def _whole(self, wire: Any) -> int:
         return sum(request.complete for request in model.requests(wire.received))
+
+
+def _expects(request: Message) -> bool:
+    return any(name == b"Expect" for name, _ in request.fields)
 
 
 @EXAMPLES
@@ -168,7 +224,9 @@ def test_what_the_origin_receives_is_what_was_sent_after_the_documented_transfor
             origins.answer_all()
         assert (origins.seen() == [model.upstream(message, key) for message, _ in sent]) is True
         heard, rest = model.responses(client.received, [message.start[0] for message, _ in sent])
-        assert [message.content for message in heard] == [
+        before = [message for message in heard if message.start == (b"100",)]
+        assert len(before) == len(origins.continued)
+        assert [message.content for message in heard if message not in before] == [
             b"" if message.start[0] == b"HEAD" else b"number %d" % at for at, (message, _) in enumerate(sent)
         ]
         assert rest == b""
@@ -226,9 +284,7 @@ def mutated(draw: st.DrawFn) -> bytes:
         turned = bytes(byte ^ 1 << draw(st.integers(0, 7)) for byte in raw[begin : begin + 1])
         other = draw(st.sampled_from(CORPUS)).read_bytes()
         at = draw(st.integers(0, len(other)))
-        put = draw(
-            st.sampled_from([b"", turned, raw[begin:end] * 2, other[at:], other[:at], *SPLICES])
-        )
+        put = draw(st.sampled_from([b"", turned, raw[begin:end] * 2, other[at:], other[:at], *SPLICES]))
         raw = raw[:begin] + put + raw[end:]
     return raw
 

@@ -37,14 +37,24 @@ def some_bytes(alphabet: bytes, least: int = 0, most: int = 20) -> st.SearchStra
 
 methods = st.sampled_from([b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"QUERY"])
 paths = some_bytes(VISIBLE).map(lambda rest: b"/" + rest.lstrip(b"/"))
+authorities = st.sampled_from(
+    [b"", b"", b"http://api.openai.com", b"HTTPS://API.OpenAI.com:443", b"http://a:10000"]
+)
+asked_targets = st.one_of(
+    st.tuples(authorities, paths).map(b"".join),
+    st.sampled_from([b"http://api.openai.com", b"http://a:10000?b"]),
+)
+"""Also in absolute-form, for the origin or our own port."""
 names = some_bytes(TOKEN, 1).filter(
     lambda name: name.lower() not in (b"host", b"content-length", b"transfer-encoding", b"upgrade")
 )
-field_values = some_bytes(IN_VALUES).map(lambda value: value.strip(b" \t"))
+large_values = st.integers(1000, 4000).map(lambda size: b"v" * size)
+field_values = st.one_of(some_bytes(IN_VALUES).map(lambda value: value.strip(b" \t")), large_values)
 spaces = some_bytes(b" \t", most=3)
 framings = st.sampled_from(
-    [b"", b"Content-Length: 5", b"content-length:\t17 ", b"TRANSFER-ENCODING: Chunked"]
+    [b"", b"Content-Length: 5", b"Content-Length: 0", b"content-length:\t17 ", b"TRANSFER-ENCODING: Chunked"]
 )
+expectations = st.sampled_from([b"", b"Expect: 100-continue", b"EXPECT:100-Continue"])
 
 
 @st.composite
@@ -57,9 +67,10 @@ def raw_heads(draw: st.DrawFn) -> bytes:
         )
     ]
     lines.insert(draw(st.integers(0, len(lines))), b"Host: " + draw(st.sampled_from([b"a", b"[::1]:1", b""])))
-    if framing := draw(framings):
-        lines.insert(draw(st.integers(0, len(lines))), framing)
-    return draw(methods) + b" " + draw(paths) + b" HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n"
+    for line in draw(framings), draw(expectations):
+        if line:
+            lines.insert(draw(st.integers(0, len(lines))), line)
+    return draw(methods) + b" " + draw(asked_targets) + b" HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 @st.composite
@@ -226,6 +237,32 @@ def test_chunked_coding_round_trips_however_it_is_cut(
 ) -> None:
     raw = b"".join(map(encode_chunk, chunks)) + encode_end(trailers) + behind
     assert read_chunked(data.draw(cut(raw))) == (b"".join(chunks), trailers, behind)
+
+
+@st.composite
+def raw_chunks(draw: st.DrawFn, chunks: list[bytes]) -> bytes:
+    """As a client may write them: sizes in either case and with zeros in front, and extensions."""
+    sizes = st.sampled_from([b"%x", b"%X", b"%05x"])
+    extensions = st.sampled_from([b"", b";a", b";a=b;c", b';a="b c"', b';a="b;\\"c"', b";" + b"a" * 1000])
+    return b"".join(draw(sizes) % len(each) + draw(extensions) + b"\r\n" + each + b"\r\n" for each in chunks)
+
+
+@given(
+    st.data(), st.lists(st.binary(min_size=1, max_size=40), max_size=6), trailer_fields, st.binary(max_size=9)
+)
+def test_chunks_with_extensions_are_read_for_their_content_however_they_are_cut(
+    data: st.DataObject, chunks: list[bytes], trailers: Fields, behind: bytes
+) -> None:
+    raw = data.draw(raw_chunks(chunks)) + encode_end(trailers)
+    assert read_chunked(data.draw(cut(raw + behind))) == (b"".join(chunks), trailers, behind)
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + raw)
+    server.next_event()
+    content = b""
+    while isinstance(event := server.next_event(), h11.Data):
+        content += event.data
+    assert isinstance(event, h11.EndOfMessage)
+    assert content == b"".join(chunks)
 
 
 @given(st.data(), st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=4))
