@@ -26,6 +26,8 @@ class TurnedLogFile(LogFile):
 
     def write(self, data: bytes) -> int:
         """The octets that are now in the file."""
+        if self._file.closed:  # no descriptor was left for a new one, when it was turned over
+            self._openFile()  # type: ignore[no-untyped-call]
         if self.shouldRotate():  # type: ignore[no-untyped-call]
             self.rotate()  # type: ignore[no-untyped-call]
         written = self._file.write(data)

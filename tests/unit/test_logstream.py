@@ -139,6 +139,8 @@ def test_a_line_that_the_disk_cut_off_does_not_run_into_the_next(
 class Short:
     """A file that takes so many octets and no more, as a disk that becomes full."""
 
+    closed = False
+
     def __init__(self, file: BinaryIO, room: int) -> None:
         self._file = file
         self._room = room
@@ -177,6 +179,28 @@ def test_twistds_file_is_turned_over_and_loses_no_line(tmp_path_factory: pytest.
     texts = [(folder / name).read_text() for name in ("log.2", "log.1", "log")]
     assert "".join(texts) == "".join(f"{number:099}\n" for number in range(25))
     assert [len(text) for text in texts] == [1000, 1000, 500]
+    file.close()
+
+
+def test_twistds_file_that_cannot_be_opened_anew_is_written_again_once_it_can(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    file = TurnedLogFile("log", str(folder), rotateLength=100)
+    log = LogStream(file, notice)
+    log.write(LINE)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("twisted.python.logfile.open", full, raising=False)
+    log.write(LINE)
+    log.write(LINE)
+    assert log.lost == 2
+    monkeypatch.undo()
+    log.write("after\n")
+    assert (folder / "log.1").read_text() == LINE
+    assert (folder / "log").read_text() == "2 lost\nafter\n"
     file.close()
 
 
