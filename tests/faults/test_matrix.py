@@ -1,5 +1,6 @@
-"""Every hop of the way times each side of it times every fault: what the client gets, the log says, the metrics count, and is left.
+"""Every hop of the way times each side of it times every fault.
 
+Seen each time are what the client gets, what the log says, what the metrics count, and what is left.
 A row of `cells.CELLS` is one case, and `NOT_THERE` says of the other cells why they cannot be. After each the
 way is mended and the next request has to be answered, at once; then nothing may be left of any of it.
 """
