@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TextIO
+from typing import Any
 from uuid import uuid4
 
 from twisted.application.service import MultiService
 from twisted.python import usage
-from twisted.python.logfile import LogFile
 
 import awfproxy
 from awfproxy.credentials.sources import mode_of, read_file, read_file_at_once
@@ -26,6 +25,7 @@ from awfproxy.hardening.environ import Environment, credentials, forget
 from awfproxy.hardening.needs import Surroundings, code, policy
 from awfproxy.hardening.process import close_to_others, no_core_file
 from awfproxy.observe.logs import LogWriter
+from awfproxy.observe.logstream import Stream, TurnedLogFile
 from awfproxy.providers.builtin import BUILT_IN
 from awfproxy.service.confinement import Before, Confinement
 from awfproxy.service.exit import ExitCode, refuse
@@ -104,7 +104,7 @@ def _read_again(path: str) -> bytes:
         ) from None
 
 
-def _twistd_stream(runner: Any) -> TextIO | None:
+def _twistd_stream(runner: Any) -> Stream | None:
     """The log file that twistd's own options name; None leaves the log to twistd."""
     if runner is None or "nodaemon" not in runner or runner.get("syslog") or runner.get("logger"):
         return None
@@ -113,8 +113,8 @@ def _twistd_stream(runner: Any) -> TextIO | None:
         return sys.stdout
     if name == "-":
         return None  # which twistd refuses for a daemon
-    stream: TextIO = LogFile.fromFullPath(name or "twistd.log")
-    return stream
+    path = os.path.abspath(name or "twistd.log")
+    return TurnedLogFile(os.path.basename(path), os.path.dirname(path))  # type: ignore[no-untyped-call]
 
 
 def makeService(options: Options) -> MultiService:
@@ -152,10 +152,10 @@ def _confinement(options: Options, surroundings: Surroundings) -> Confinement:
     )
 
 
-def _surroundings(runner: Any, stream: TextIO | None) -> Surroundings:
+def _surroundings(runner: Any, stream: Stream | None) -> Surroundings:
     """What the runner itself goes on to need, by its own options."""
     asked: Callable[[str], Any] = (lambda name: None) if runner is None else runner.get
-    kept = [stream.directory] if isinstance(stream, LogFile) else []
+    kept = [stream.directory] if isinstance(stream, TurnedLogFile) else []
     kept += [os.path.dirname(os.path.abspath(asked("profile")))] if asked("profile") else []
     # twistd removes it by this name from the folder that it has changed to by then.
     removed = [asked("pidfile")] if asked("pidfile") else []

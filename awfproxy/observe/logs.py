@@ -9,13 +9,12 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TextIO
 
 from twisted.logger import FileLogObserver, LogEvent, LogLevel, formatEvent, formatEventAsClassicLogText
 
 from awfproxy.net.deadlines import INTERVAL, NEVER, Sweep
 from awfproxy.observe.accesslog import AccessLine, EventLine, Line, emit
-from awfproxy.observe.logstream import LogStream
+from awfproxy.observe.logstream import LogStream, Stream
 
 _AT_MOST = 64
 """Access lines written together: more would hold up the requests that come meanwhile (0.4 ms for these)."""
@@ -124,7 +123,7 @@ class LogWriter:
         self._gathered: list[LogEvent] = []
         self.deadline = NEVER
 
-    def observer(self, stream: TextIO) -> FileLogObserver:
+    def observer(self, stream: Stream) -> FileLogObserver:
         """An observer for Twisted's events; from now on access lines go to `stream` too."""
         self._stream = LogStream(stream, self._lost)
         return FileLogObserver(self._stream, self._line_after_gathered)  # type: ignore[arg-type]

@@ -11,9 +11,31 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TextIO
 
+from twisted.python.logfile import LogFile
+
 _TERMINAL = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
 _AT_ONCE = 4096
 """Octets for which a pipe, a socket or a terminal that is writable has room (pipe(7): PIPE_BUF)."""
+
+
+class TurnedLogFile(LogFile):
+    """Twisted's file, turned over at a length, whose `write` says how much it took.
+
+    A disk that becomes full takes a part of a write without an error, and `LogFile` would not tell.
+    """
+
+    def write(self, data: bytes) -> int:
+        """The octets that are now in the file."""
+        if self._file.closed:  # no descriptor was left for a new one, when it was turned over
+            self._openFile()  # type: ignore[no-untyped-call]
+        if self.shouldRotate():  # type: ignore[no-untyped-call]
+            self.rotate()  # type: ignore[no-untyped-call]
+        written = self._file.write(data)
+        self.size += written
+        return written
+
+
+Stream = TextIO | TurnedLogFile
 
 
 class LogStream:
@@ -24,11 +46,11 @@ class LogStream:
 
     encoding = "utf-8"
 
-    def __init__(self, stream: TextIO, notice: Callable[[int], str]) -> None:
+    def __init__(self, stream: Stream, notice: Callable[[int], str]) -> None:
         self._stream = stream
         self._notice = notice
         self._descriptor = _descriptor(stream)
-        self._waits = self._descriptor is not None and _waits(self._descriptor)
+        self._waits = _waits(self._descriptor)
         self._torn = False
         """The last octet written does not end a line."""
         self.lost = 0
@@ -56,24 +78,17 @@ class LogStream:
         """Nothing waits here."""
 
     def _write(self, text: str) -> None:
-        if self._descriptor is None:
-            try:
-                self._stream.write(text)
-                self._stream.flush()
-            except (OSError, ValueError):
-                self.lost += text.count("\n")
-            return
         data = text.encode("utf-8", "backslashreplace")
         for piece in _pieces(data) if self._waits else (data,):
-            if self.lost or not self._write_piece(self._descriptor, piece):
+            if self.lost or not self._write_piece(piece):
                 self.lost += piece.count(b"\n")
 
-    def _write_piece(self, descriptor: int, piece: bytes) -> bool:
-        if self._waits and not _has_room(descriptor):
+    def _write_piece(self, piece: bytes) -> bool:
+        if self._descriptor is not None and self._waits and not _has_room(self._descriptor):
             return False
         try:
-            written = os.write(descriptor, piece)
-        except OSError:
+            written = self._put(piece)
+        except (OSError, ValueError):
             return False
         self._torn = not piece[:written].endswith(b"\n")
         if written == len(piece):
@@ -81,6 +96,17 @@ class LogStream:
         # Counted here: the first part did arrive.
         self.lost += piece.count(b"\n", written)
         return True
+
+    def _put(self, piece: bytes) -> int:
+        """Hands it to the stream, which took so many octets of it."""
+        if self._descriptor is not None:
+            return os.write(self._descriptor, piece)
+        if isinstance(self._stream, TurnedLogFile):
+            return self._stream.write(piece)
+        self._torn = True  # unless it goes well: it does not say what it took
+        self._stream.write(piece.decode("utf-8"))
+        self._stream.flush()
+        return len(piece)
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
@@ -93,7 +119,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         yield data
 
 
-def _descriptor(stream: TextIO) -> int | None:
+def _descriptor(stream: Stream) -> int | None:
     """The stream's own; None where it has none, or turns its files over by itself."""
     fileno = getattr(stream, "fileno", None)
     if fileno is None:
@@ -109,7 +135,9 @@ def _descriptor(stream: TextIO) -> int | None:
     return None
 
 
-def _waits(descriptor: int) -> bool:
+def _waits(descriptor: int | None) -> bool:
+    if descriptor is None:
+        return False
     mode = os.fstat(descriptor).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
 

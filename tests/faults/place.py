@@ -4,6 +4,7 @@ All is real but the peers: loopback sockets, the listener, CONNECT, TLS. What is
 """
 
 import gc
+import json
 import select
 import socket
 import ssl
@@ -18,6 +19,8 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import CredentialStore, InForce
+from awfproxy.credentials.verdict import Accepted
+from awfproxy.errors.base import AwfError
 from awfproxy.net.deadlines import Sweep
 from awfproxy.net.hub import Hub
 from awfproxy.net.listener import ListeningEndpoint
@@ -28,6 +31,7 @@ from awfproxy.net.trust import client_context
 from awfproxy.observe.accesslog import AccessLine, AccessLog
 from awfproxy.observe.health import Health
 from awfproxy.observe.metrics import Metrics, ProcessMetrics
+from awfproxy.observe.models import ModelLists
 from awfproxy.observe.part import PagePart
 from awfproxy.observe.snapshot import snapshot
 from awfproxy.providers.openai import PROVIDER as OPENAI
@@ -43,76 +47,18 @@ from awfproxy.settings.syntax import Egress
 from awfproxy.settings.values import Deadlines, PoolLimits, WebSocketLimits
 from awfproxy.upstream.connection import UpstreamConnection
 from awfproxy.upstream.pool import Pool
+from tests.faults.tlspeer import TlsPeer
 from tests.kit.certificates import Authority
 from tests.kit.sockets import Peer, eventually, open_sockets, turns
+from tests.memory.peers import get
 
 NAME = "api.openai.com"
 SHORT = 0.5
 """Seconds of every deadline: a stall is seen within `SHORT` and one sweep."""
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _HELD = (StreamTransport, TlsConnection, UpstreamConnection, Channel, Exchange, Tunnel)
-_COUNTED = ("requests_by_outcome_total", "tunnels_failed_total", "tunnels_not_tried_total")
 
 Serve = Callable[["Place", Peer], Awaitable[None]]
-
-
-class TlsPeer:
-    """The provider's end of TLS over a peer: it reads and writes only when it is told to."""
-
-    def __init__(self, peer: Peer, context: ssl.SSLContext) -> None:
-        self.peer = peer
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-
-    async def _do(self, step: Callable[[], Any]) -> Any:
-        while True:
-            try:
-                result = step()
-            except ssl.SSLWantReadError:
-                await self._flush()
-                data = await self.peer.some()
-                if data:
-                    self._incoming.write(data)
-                else:
-                    self._incoming.write_eof()
-                continue
-            await self._flush()
-            return result
-
-    async def _flush(self) -> None:
-        if self._outgoing.pending:
-            await self.peer.send(self._outgoing.read())
-
-    async def handshake(self) -> "TlsPeer":
-        await self._do(self._tls.do_handshake)
-        return self
-
-    async def some(self) -> bytes:
-        """What is there, or once something is; b"" is the end, in order or not."""
-        try:
-            data = await self._do(lambda: self._tls.read(65536))
-        except (ssl.SSLError, ConnectionError):
-            return b""
-        assert isinstance(data, bytes)
-        return data
-
-    async def until(self, mark: bytes) -> bytes:
-        data = b""
-        while mark not in data:
-            piece = await self.some()
-            if not piece:
-                raise EOFError(data)
-            data += piece
-        return data
-
-    async def send(self, data: bytes) -> None:
-        self._tls.write(data)
-        await self._flush()
-
-    async def end(self) -> None:
-        """close_notify; reading goes on."""
-        with suppress(ssl.SSLWantReadError):
-            self._tls.unwrap()
-        await self._flush()
 
 
 class Place:
@@ -143,7 +89,8 @@ class Place:
             self.deadlines,
         )
         self.health = Health(lambda: 0.0, True)
-        self.pool = Pool(self.sweep, endpoint, PoolLimits(warm=0), lambda error: None)
+        self.health.key_checked(Accepted())
+        self.pool = Pool(self.sweep, endpoint, PoolLimits(warm=0), self._heard)
         self.metrics = Metrics()
         credentials = CredentialStore({"openai": InForce((Secret(key.encode("ascii")),), NO_RULES)})
         self.lines: list[dict[str, Any]] = []
@@ -163,8 +110,8 @@ class Place:
         self._process = ProcessMetrics(reactor.seconds, lambda: 0)  # type: ignore[attr-defined]
         pages = LocalPages(
             prefix="", egress="http://127.0.0.1", parts=(self._part,), credentials=credentials,
-            process=self._process, models=None, place=lambda name: None, host=None,
-        )  # type: ignore[arg-type]  # fmt: skip
+            process=self._process, models=ModelLists(), place=lambda name: None, host=None,
+        )  # fmt: skip
         self.site = ProxySite(
             ReverseProxyResource(forwarding, pages.by_path(OPENAI)),
             reactor=self._reactor,
@@ -183,6 +130,12 @@ class Place:
         self._waiting: list[socket.socket] = []
         self.served = 0
         """Connections to "Squid" so far."""
+
+    def _heard(self, error: AwfError | None) -> None:
+        if error is None:
+            self.health.egress_ok()
+        else:
+            self.health.egress_failed(error)
 
     def _write(self, line: Any) -> None:
         assert isinstance(line, AccessLine)
@@ -297,12 +250,16 @@ class Place:
     async def connected(self, peer: Peer) -> Peer:
         """Opens the tunnel."""
         await self.asked(peer)
-        await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await peer.send(ESTABLISHED)
         return peer
+
+    async def shaken(self, peer: Peer) -> TlsPeer:
+        """Does the handshake."""
+        return await TlsPeer(peer, self._context).handshake()
 
     async def tls(self, peer: Peer) -> TlsPeer:
         """Opens the tunnel and does the handshake."""
-        return await TlsPeer(await self.connected(peer), self._context).handshake()
+        return await self.shaken(await self.connected(peer))
 
     async def requested(self, peer: Peer) -> TlsPeer:
         """The same, and reads a request's head."""
@@ -313,15 +270,34 @@ class Place:
     # --- what has come of it ---------------------------------------------------------------------
 
     def counters(self) -> Counter[str]:
-        """The metrics of requests' outcomes and of tunnels that failed, those that are not nought."""
-        counters: Any = snapshot([self._part], self._process)["counters"]
-        found = {name.replace(":openai", ""): count for name, count in counters.items() if count}
-        return Counter({name: count for name, count in found.items() if name.split(":")[0] in _COUNTED})
+        """All of /metrics that is not nought: its counters, and how many each histogram has."""
+        shown: Any = snapshot([self._part], self._process)
+        assert shown["gauges"]["active_requests"] == {"openai": 0}
+        found = {name.replace(":openai", ""): count for name, count in shown["counters"].items()}
+        found |= {name: each["openai"]["count"] for name, each in shown["histograms"].items()}
+        return +Counter(found)
+
+    async def egress_health(self) -> dict[str, Any]:
+        """What /health says of the way out; /readyz has to say the same in short."""
+        page, ready = [await self._page(name) for name in (b"/health", b"/readyz")]
+        reason = page.get("reason")
+        assert ready == ({"status": "ready"} if reason is None else {"status": "not ready", "reason": reason})
+        return {**page["egress"], "reason": reason}
+
+    async def _page(self, name: bytes) -> dict[str, Any]:
+        peer = self.client()
+        await peer.send(get(name, b"Connection: close"))
+        head, _, content = (await peer.rest()).partition(b"\r\n\r\n")
+        peer.close()
+        found: dict[str, Any] = json.loads(content)
+        assert head.startswith(b"HTTP/1.1 503 " if "reason" in found else b"HTTP/1.1 200 ")
+        return found
 
     async def settled(self) -> None:
         """Nothing is under way: no client, no exchange, no attempt, no tunnel but idle ones."""
         await eventually(lambda: not self.site.connections)
         assert self.metrics.active_requests == 0
+        await eventually(lambda: not self.pool.stats().opening)  # which goes on when its client has left
         stats = self.pool.stats()
         assert (stats.busy, stats.opening, stats.waiting) == (0, 0, 0), stats
         await eventually(lambda: not self.pool._closing)

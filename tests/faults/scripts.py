@@ -1,20 +1,16 @@
-"""What the way out and the client do in a cell: scripts over real sockets."""
+"""What the way out does in a cell: scripts over real sockets."""
 
-import socket
-from collections.abc import Awaitable, Callable
-
-import pytest
 from twisted.internet.task import deferLater
 
-from tests.faults.answers import answers
-from tests.faults.place import SHORT, Place, Serve
+from tests.faults.place import ESTABLISHED, SHORT, Place, Serve
+from tests.faults.tlspeer import TlsPeer
 from tests.kit.sockets import Peer
-from tests.memory.peers import answer, get, post
-
-Ask = Callable[[Place], Awaitable[str]]
+from tests.memory.peers import SWITCHED, answer, chunk, post
 
 UPLOAD = post(100, b"0123456789")
 UPLOAD_END = b"9876543210"
+STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+"""The head of an answer."""
 
 
 async def pause(seconds: float = 0.1) -> None:
@@ -23,12 +19,12 @@ async def pause(seconds: float = 0.1) -> None:
     await deferLater(reactor, seconds)  # type: ignore[arg-type]
 
 
-# --- what the way out does ----------------------------------------------------------------------------
-
-
 async def good(place: Place, peer: Peer) -> None:
     """An origin that answers each request."""
-    tls = await place.tls(peer)
+    await answers_all(await place.tls(peer))
+
+
+async def answers_all(tls: TlsPeer) -> None:
     while await tls.until(b"\r\n\r\n"):
         await tls.send(answer())
 
@@ -90,8 +86,7 @@ def origin_says(*data: bytes, then: str = "close", between: float = 0.1, below: 
         if then == "close":
             await tls.end()
         if then == "answer":
-            while await tls.until(b"\r\n\r\n"):
-                await tls.send(answer())
+            await answers_all(tls)
         await end(peer, then)
 
     return serve
@@ -102,8 +97,31 @@ async def takes_all(place: Place, peer: Peer) -> None:
     tls = await place.requested(peer)
     await tls.until(UPLOAD_END)
     await tls.send(answer())
-    while await tls.until(b"\r\n\r\n"):
+    await answers_all(tls)
+
+
+def takes_slowly(octets: int) -> Serve:
+    """An origin that reads the first half of so many octets with pauses, longer than any deadline in all.
+
+    Not the second: once the kernel has all of it, the deadline is that of an answer.
+    """
+
+    async def serve(place: Place, peer: Peer) -> None:
+        tls = await place.tls(peer)
+        _, _, content = (await tls.until(b"\r\n\r\n")).partition(b"\r\n\r\n")
+        taken, pause_at = len(content), 0
+        while taken < octets:
+            if pause_at <= taken < octets // 2:
+                pause_at += octets // 32
+                await pause(SHORT / 5)
+            piece = await tls.some()
+            if not piece:
+                raise EOFError
+            taken += len(piece)
         await tls.send(answer())
+        await answers_all(tls)
+
+    return serve
 
 
 async def takes_nothing(place: Place, peer: Peer) -> None:
@@ -113,70 +131,56 @@ async def takes_nothing(place: Place, peer: Peer) -> None:
         await pause(10 * SHORT)
 
 
-# --- what the client does, and what it gets -------------------------------------------------------------
+def repeats_its_key(then: str) -> Serve:
+    """An origin that begins an answer with the key that came."""
+
+    async def serve(place: Place, peer: Peer) -> None:
+        tls = await place.tls(peer)
+        head = await tls.until(b"\r\n\r\n")
+        key = head.partition(b"Bearer ")[2].partition(b"\r\n")[0]
+        await tls.send(STREAM + chunk(key + b"\n"))
+        await end(peer, then)
+
+    return serve
 
 
-def sends(
-    *data: bytes, then: str = "", between: float = 0.1, answers: int = 1, before: bytes = b""
-) -> Ask:
-    """A client that sends these, and what it is answered; `then`: it ends its sending, or resets.
+def switches(*data: bytes, until: bytes = b"") -> Serve:
+    """An origin that becomes a WebSocket, reads until these bytes or the client's end, and ends in order."""
 
-    `before` is a request whose answer it reads first, in another connection.
-    """
+    async def serve(place: Place, peer: Peer) -> None:
+        tls = await place.requested(peer)
+        await tls.send(SWITCHED)
+        if until:
+            await tls.until(until)
+        else:
+            while await tls.some():
+                pass
+        for piece in data:
+            await tls.send(piece)
+        await tls.end()
+        await peer.rest()
 
-    async def ask(place: Place) -> str:
-        if before:
-            assert await said(await sent(place, before), 1) == "200; kept"
-        peer = place.client()
-        try:
-            for number, piece in enumerate(data):
-                await pause(between if number else 0)
-                await peer.send(piece)
-        except ConnectionError:
-            pass  # it was answered meanwhile
-        if then == "reset":
-            await pause()
-            peer.reset()
-            return "-"
-        if then == "finish":
-            peer.finish()
-        return await said(peer, answers)
-
-    return ask
+    return serve
 
 
-async def sent(place: Place, data: bytes) -> Peer:
-    peer = place.client()
-    await peer.send(data)
-    return peer
+async def switches_and_takes_nothing(place: Place, peer: Peer) -> None:
+    """An origin that becomes a WebSocket, and reads nothing more until the other side has closed."""
+    tls = await place.requested(peer)
+    await tls.send(SWITCHED)
+    while await peer.some(1):
+        await pause(10 * SHORT)
 
 
-async def said(peer: Peer, expected: int) -> str:
-    """All answers with their codes, and how the connection ended: `kept` if it serves another request."""
-    received, how = bytearray(), "closed"
-    asked_again = False
-    try:
-        while piece := await peer.some():
-            received += piece
-            so_far = answers(bytes(received))
-            last = so_far[-1] if so_far else None  # an interim one, so far
-            if last and not asked_again and len(so_far) == expected and last.ends_nothing:
-                asked_again = True
-                await peer.send(get(b"/healthz", b"Connection: close"))
-    except ConnectionResetError:
-        how = "reset"
-    peer.close()
-    found = answers(bytes(received))
-    if len(found) == expected + 1 and found[-1].status == 200 and asked_again:
-        del found[-1]
-        how = "kept"
-    content = [repr(one.content)[1:] for one in found if one.status == 101]
-    return "; ".join([*map(str, found), *content, how])
+async def late_connect(place: Place, peer: Peer) -> None:
+    """A good way out that is slow to answer CONNECT."""
+    await place.asked(peer)
+    await pause(SHORT / 2)
+    await peer.send(ESTABLISHED)
+    await answers_all(await place.shaken(peer))
 
 
-async def connects_in_vain(place: Place) -> str:
-    await place.stop_listening()
-    with socket.socket() as sock, pytest.raises(ConnectionRefusedError):
-        sock.connect(place.address)
-    await place.listen()
-    return "refused"
+async def late_tls(place: Place, peer: Peer) -> None:
+    """A good way out whose origin is slow to answer TLS's hello."""
+    await place.connected(peer)
+    await pause(SHORT / 2)
+    await answers_all(await place.shaken(peer))

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.e2e.conftest import NAME, options
+from tests.faults.asking import said, sent
 from tests.faults.place import Place
-from tests.faults.scripts import good, pause, said, sent
+from tests.faults.scripts import good, pause
 from tests.kit.certificates import Authority
 from tests.kit.client import ask
 from tests.kit.daemon import Daemon

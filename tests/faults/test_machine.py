@@ -1,6 +1,7 @@
 """The machine's faults: a full disk or a stopped reader under the log, no descriptor left, no such name."""
 
 import os
+import re
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,12 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
+NOTICE = "lines of the log are lost"
+STARTED = {"text": "Started: ", "json": '"event":"startup_complete"'}
+LINE = {"text": re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[[^{]+"), "json": re.compile(r"\{[^{]*\}")}
+"""With nothing of another in front of it or behind it."""
+
+
 def serves(made: Way, requests: int) -> None:
     with Client(made.port, timeout=5.0) as client:
         for _ in range(requests):
@@ -42,25 +49,35 @@ def lines_lost(made: Way) -> int:
 # --- the log -----------------------------------------------------------------------------------------
 
 
-def test_disk_full_for_the_log(stack: ExitStack, tmp_path: Path, canary: str, outcome: Outcome) -> None:
-    made = stack.enter_context(way(tmp_path, canary))
-    pid, log = made.daemon.running.pid, made.daemon.stdout
-    poll(lambda: made.log("startup_complete"))
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("to", ["stdout", "logfile"])
+def test_disk_full_for_the_log(
+    stack: ExitStack, tmp_path: Path, canary: str, to: str, log_format: str, outcome: Outcome
+) -> None:
+    file = tmp_path / "log" if to == "logfile" else None
+    made = stack.enter_context(way(tmp_path, canary, log_file=file, log_format=log_format))
+    pid, log = made.daemon.running.pid, made.log_file
+    poll(lambda: STARTED[log_format] in log.read_text())
     full = log.stat().st_size + 100  # in the midst of a line
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
     serves(made, 300)
     assert made.ask("/readyz").status == 200
-    assert log.stat().st_size <= full
+    assert log.stat().st_size == full
 
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
     serves(made, 1)
-    text = poll(lambda: (text := log.read_text()).count("log_lines_lost") and text)
-    (lost,) = made.log("log_lines_lost")
-    assert lost["level"] == "warn"
-    assert 100 < lost["lines"] <= 300, "but for those that were still gathered when there was room again"
-    assert lines_lost(made) == lost["lines"]
-    torn = [line for line in text[full - 100 :].splitlines() if not line.endswith("}")]
-    assert len(torn) <= 1, "at most the line in whose midst the disk was full"
+    text = poll(lambda: (text := log.read_text()).count(NOTICE) and text.endswith("\n") and text)
+    torn, behind = text[:full], text[full:]
+    assert behind.startswith("\n"), "the line in whose midst the disk was full has an end"
+    notice, *after = behind[1:].splitlines()
+    count = lines_lost(made)
+    assert f"{count} {NOTICE}" in notice, "it comes first"
+    assert all(LINE[log_format].fullmatch(line) for line in (notice, *after)), "each on a line of its own"
+    there = [*torn.splitlines()[:-1], *after]
+    assert sum("/v1/kit/length" in line for line in there) + count == 301, "each is there, or counted"
+    if log_format == "json":
+        (lost,) = made.log("log_lines_lost")
+        assert (lost["level"], lost["lines"]) == ("warn", count)
     outcome(AREA, "disk full for the log", "requests served; lost lines are counted once there is room")
 
 

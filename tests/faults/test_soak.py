@@ -23,7 +23,7 @@ def test_nothing_grows_with_requests_and_streams_that_break_off(
     soaked = soak(canary, 12_000, 3_000, 24, lambda load, sample, seconds: None)
     assert soaked.load.errors == Counter()
     assert soaked.load.answers == 12_000
-    assert soaked.load.breakings == {each.name: 500 for each in BREAKINGS}
+    assert soaked.load.breakings == {each.name: 250 for each in BREAKINGS}
     assert soaked.watch.grown(BOUNDS) == []
     assert {what: count for what, count in soaked.left.items() if count} == {}
     outcome(AREA, "12,000 requests, 3,000 streams broken off", "no error; memory, descriptors, objects flat")

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from tests.kit import canary
 from tests.kit.certificates import Authority
 from tests.kit.client import Client, Response
 from tests.kit.daemon import Daemon
@@ -19,11 +20,12 @@ NAME = "api.openai.com"
 
 @attrs.frozen
 class Way:
-    """All three; the daemon's log is JSON."""
+    """All three; the daemon's log is JSON, unless `log_format` says otherwise."""
 
     origin: Origin
     squid: Squid
     daemon: Daemon
+    log_file: Path
 
     @property
     def port(self) -> int:
@@ -41,7 +43,7 @@ class Way:
 
     def log(self, event: str, **values: object) -> list[dict[str, Any]]:
         """The log's lines of that event with these values, so far."""
-        return [line for line in log_of(self.daemon) if matches(line, {"event": event, **values})]
+        return [line for line in log_of(self.log_file) if matches(line, {"event": event, **values})]
 
     def counter(self, name: str) -> int:
         """Of /metrics; 0 where nothing has been counted under that name."""
@@ -55,9 +57,9 @@ class Way:
         return int(active + tunnels["busy"] + tunnels["opening"] + tunnels["waiting"])
 
 
-def log_of(daemon: Daemon) -> list[dict[str, Any]]:
+def log_of(file: Path) -> list[dict[str, Any]]:
     """Its whole lines."""
-    lines = daemon.stdout.read_text().splitlines()
+    lines = file.read_text().splitlines()
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
@@ -74,16 +76,21 @@ def way(
     runner: str = "twistd",
     command: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    log_file: Path | None = None,
+    log_format: str = "json",
 ) -> Iterator[Way]:
-    """Ready to serve. `command` is put in front of the daemon's own."""
+    """Ready to serve. `command` is put in front of the daemon's own; `log_file` is twistd's `--logfile`."""
     authority = Authority(folder)
     with Origin(authority.leaf(NAME), key) as origin, squid or Squid([NAME]) as egress:
         daemon = Daemon(
             "--egress-proxy", egress.url, "--ca-file", str(authority.file),
-            "--target", f"{NAME}:{origin.port}", "--log-format", "json", *options,
-            runner=runner, env={"OPENAI_API_KEY": key, **(env or {})},
+            "--target", f"{NAME}:{origin.port}", "--log-format", log_format, *options,
+            runner=runner, runner_options=[] if log_file is None else [f"--logfile={log_file}"],
+            env={"OPENAI_API_KEY": key, **(env or {})},
         )  # fmt: skip
         daemon.command[:0] = command
+        if log_file is not None:
+            canary.session_watch().add_file(log_file)
         with daemon:
             daemon.ready("/readyz")
-            yield Way(origin, egress, daemon)
+            yield Way(origin, egress, daemon, log_file or daemon.stdout)

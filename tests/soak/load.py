@@ -1,4 +1,7 @@
-"""The clients: requests one after the other on kept connections, and streams that never come to an end."""
+"""The clients: requests one after the other on kept connections, and what never comes to an end.
+
+That is streams, uploads and WebSockets, which all are streams to whoever counts them.
+"""
 
 import json
 import select
@@ -10,9 +13,12 @@ from collections.abc import Callable
 
 import attrs
 
-from tests.soak.origin import REQUESTS, STREAMS
+from tests.soak.origin import REQUESTS, SOCKETS, STREAMS, UPLOADS
 
 _REQUEST_BODY = json.dumps({"model": "gpt-5", "input": "x" * 980}).encode("ascii")
+_UPLOAD, _UPLOADED = 1 << 20, b"x" * 8192
+"""The octets that an upload promises, and those that come."""
+_FRAME = b"\x81\x85\x00\x00\x00\x00hello"
 _RESET = struct.pack("ii", 1, 0)
 _KEPT = 100
 """Requests on one connection, so that accepting goes on too."""
@@ -23,13 +29,34 @@ _RECEIVE = 1 << 16
 
 @attrs.frozen
 class Breaking:
-    """How a stream is broken off: by whom, and after how many events."""
+    """What is broken off, by whom, and after how many events."""
 
     name: str
-    origin: str = "go on"
-    events: int = 0
-    """After which the client leaves; 0: as soon as it has asked."""
+    what: str = "stream"
+    origin: str = "stay"
+    events: int | None = None
+    """After which the client leaves; 0: once it is answered in any way; None: as soon as it has asked."""
     resets: bool = False
+
+    @property
+    def request(self) -> bytes:
+        """All that the client sends at first."""
+        if self.what == "upload":
+            return _post(UPLOADS, _UPLOADED, _UPLOAD)
+        if self.what == "WebSocket":
+            return _handshake(f"{SOCKETS}?origin={self.origin}")
+        return _post(STREAMS, json.dumps({"stream": True, "origin": self.origin}).encode("ascii"))
+
+    @property
+    def answer(self) -> bytes:
+        """How what it is answered begins: of an upload's a 100 says that it has arrived so far."""
+        status = {"upload": "100", "WebSocket": "101"}.get(self.what, "200")
+        return f"HTTP/1.1 {status} ".encode("ascii")
+
+    @property
+    def client_leaves(self) -> bool:
+        """It is the client who breaks off."""
+        return self.origin == "stay"
 
 
 BREAKINGS = (
@@ -37,8 +64,14 @@ BREAKINGS = (
     Breaking("client resets", events=2, resets=True),
     Breaking("client closes before the answer"),
     Breaking("client resets before the answer", resets=True),
+    Breaking("client closes within an upload", "upload", events=0),
+    Breaking("client resets within an upload", "upload", events=0, resets=True),
     Breaking("origin closes", origin="close"),
     Breaking("origin resets", origin="reset"),
+    Breaking("client closes a WebSocket", "WebSocket", events=1),
+    Breaking("client resets a WebSocket", "WebSocket", events=2, resets=True),
+    Breaking("origin closes a WebSocket", "WebSocket", origin="close"),
+    Breaking("origin resets a WebSocket", "WebSocket", origin="reset"),
 )
 
 
@@ -64,9 +97,8 @@ class _Client:
         if self._breaking is None:
             self._ask()
             return
-        body = json.dumps({"stream": True, "origin": self._breaking.origin}).encode("ascii")
-        self.socket.sendall(_post(STREAMS, body))
-        if self._breaking.origin == "go on" and not self._breaking.events:
+        self.socket.sendall(self._breaking.request)
+        if self._breaking.client_leaves and self._breaking.events is None:
             self._leave()
 
     def received(self, data: bytes) -> None:
@@ -89,10 +121,10 @@ class _Client:
         """The peer ended it: as it should, where the origin has broken off."""
         if self._breaking is None:
             self._load.error("a request's connection was lost")
-        elif self._breaking.origin == "go on":
-            self._load.error("a stream ended too early")
+        elif self._breaking.client_leaves:
+            self._load.error(f"ended too early: {self._breaking.name}")
         elif self._stored.endswith(_END) or not was_reset:
-            self._load.error("a stream that broke off looked complete")
+            self._load.error(f"looked complete: {self._breaking.name}")
         else:
             self._load.broken(self._breaking)
         self._load.ended(self)
@@ -102,14 +134,22 @@ class _Client:
         self.socket.sendall(_post(REQUESTS, _REQUEST_BODY))
 
     def _heard(self, data: bytes) -> None:
-        assert self._breaking is not None
-        if not self._events and not self._stored and not data.startswith(b"HTTP/1.1 200 "):
-            self._load.error(f"a stream was refused: {data[:40]!r}")
-            self._load.ended(self)
-            return
+        breaking = self._breaking
+        assert breaking is not None
+        if not self._stored:
+            if not data.startswith(breaking.answer):
+                self._load.error(f"refused {data[:40]!r}: {breaking.name}")
+                self._load.ended(self)
+                return
+            if breaking.what == "WebSocket":
+                try:
+                    self.socket.sendall(_FRAME)
+                except OSError:  # told here, the reset is not told again by reading
+                    self.lost(True)
+                    return
         self._events += data.count(_MARK)
         self._stored = (self._stored + data)[-len(_END) :]
-        if self._breaking.origin == "go on" and self._events >= self._breaking.events:
+        if breaking.client_leaves and self._events >= (breaking.events or 0):
             self._leave()
 
     def _leave(self) -> None:
@@ -234,8 +274,17 @@ class Load:
         client.socket.close()
 
 
-def _post(target: str, body: bytes) -> bytes:
+def _post(target: str, body: bytes, length: int | None = None) -> bytes:
+    """`length` is what it promises where that is more than `body`."""
     return (
         f"POST {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer placeholder\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {length or len(body)}\r\n\r\n"
     ).encode("ascii") + body
+
+
+def _handshake(target: str) -> bytes:
+    return (
+        f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer placeholder\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).encode("ascii")

@@ -1,14 +1,16 @@
 """A log whose reader has stopped, or whose disk is full: nothing waits for it, and what is lost is told."""
 
+import errno
 import io
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import BinaryIO
 
 import pytest
 
-from awfproxy.observe.logstream import LogStream
+from awfproxy.observe.logstream import LogStream, TurnedLogFile
 
 LINE = "x" * 99 + "\n"
 
@@ -132,6 +134,97 @@ def test_a_line_that_the_disk_cut_off_does_not_run_into_the_next(
         assert log.lost == 2
         log.write("after\n")
     assert path.read_text() == LINE + LINE[:50] + "\n2 lost\nafter\n"
+
+
+class Short:
+    """A file that takes so many octets and no more, as a disk that becomes full."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO, room: int) -> None:
+        self._file = file
+        self._room = room
+
+    def write(self, data: bytes) -> int:
+        if not self._room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._file.write(data[: self._room])
+        self._room -= written
+        return written
+
+
+def test_twistds_file_that_the_disk_cut_off_is_cut_and_counted_alike(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    file = TurnedLogFile("log", str(folder))
+    log = LogStream(file, notice)
+    monkeypatch.setattr(file, "_file", Short(file._file, 150))
+    log.write(LINE * 3)
+    assert log.lost == 2, "that write raised nothing"
+    log.write(LINE)
+    assert log.lost == 3
+    monkeypatch.undo()
+    log.write("after\n")
+    assert (folder / "log").read_text() == LINE + LINE[:50] + "\n3 lost\nafter\n"
+    file.close()
+
+
+def test_twistds_file_is_turned_over_and_loses_no_line(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    file = TurnedLogFile("log", str(folder), rotateLength=1000)
+    log = LogStream(file, notice)
+    for number in range(25):
+        log.write(f"{number:099}\n")
+    texts = [(folder / name).read_text() for name in ("log.2", "log.1", "log")]
+    assert "".join(texts) == "".join(f"{number:099}\n" for number in range(25))
+    assert [len(text) for text in texts] == [1000, 1000, 500]
+    file.close()
+
+
+def test_twistds_file_that_cannot_be_opened_anew_is_written_again_once_it_can(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    file = TurnedLogFile("log", str(folder), rotateLength=100)
+    log = LogStream(file, notice)
+    log.write(LINE)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("twisted.python.logfile.open", full, raising=False)
+    log.write(LINE)
+    log.write(LINE)
+    assert log.lost == 2
+    monkeypatch.undo()
+    log.write("after\n")
+    assert (folder / "log.1").read_text() == LINE
+    assert (folder / "log").read_text() == "2 lost\nafter\n"
+    file.close()
+
+
+class Failing(io.StringIO):
+    """One that takes a part of what it is given, raises, and says nothing of that part."""
+
+    full = True
+
+    def write(self, text: str) -> int:
+        if not self.full:
+            return super().write(text)
+        super().write(text[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_behind_a_failure_of_a_stream_without_a_descriptor_the_notice_has_a_line_of_its_own() -> None:
+    stream = Failing()
+    log = LogStream(stream, notice)
+    log.write(LINE)
+    assert log.lost == 1
+    stream.full = False
+    log.write("after\n")
+    log.write("again\n")
+    assert stream.getvalue() == LINE[:10] + "\n1 lost\nafter\nagain\n"
 
 
 def test_a_stream_without_a_descriptor_is_written_as_it_is() -> None:
