@@ -24,7 +24,7 @@ def check_error(answer: Response, *, closes: bool) -> None:
     if row.retry_after is not None:
         own.append((b"Retry-After", b"%d" % row.retry_after))
     _check_head(answer, own, closes)
-    assert answer.json() == {
+    content = {
         "error": {
             "message": f"{row.sentence} {row.fix}",
             "type": "invalid_request_error" if row.hop is Hop.CLIENT else "awfproxy_error",
@@ -35,6 +35,7 @@ def check_error(answer: Response, *, closes: bool) -> None:
             "request_id": answer.value(b"awfproxy-request-id").decode("ascii"),
         }
     }
+    assert answer.json() == content, answer.body
 
 
 def check_alive(answer: Response, *, closes: bool = False) -> None:
@@ -55,4 +56,4 @@ def _check_head(answer: Response, own: list[tuple[bytes, bytes]], closes: bool) 
         *[(b"Connection", b"close")] * closes,
     ]
     assert answer.reason.decode("ascii") == _REASONS[answer.status]
-    assert sorted(answer.fields) == sorted(wanted)
+    assert sorted(answer.fields) == sorted(wanted), answer.head
