@@ -7,6 +7,7 @@ import string
 import time
 from collections.abc import Iterator
 
+from tests.hostile.client_answers import check_alive, check_error
 from tests.hostile.client_case import (
     ANSWER,
     ARRIVED,
@@ -29,7 +30,7 @@ from tests.hostile.client_case import (
     Step,
 )
 from tests.hostile.client_witness import Witness, h11_reads, shown
-from tests.kit.client import Client, ask
+from tests.kit.client import Client, Response, ask
 from tests.kit.daemon import Daemon
 from tests.kit.origin import Seen
 from tests.kit.reader import Closed, poll
@@ -55,6 +56,8 @@ class Play:
         self.cut_up = cut_up
         self.mark = mark
         self.answers: list[str] = []
+        self.relayed: list[tuple[Response, bool]] = []
+        """The origin's, and whether each is a whole one."""
         self._arrived = 0
         self._authority = f"api.openai.com:{witness.port}".encode("ascii")
 
@@ -73,6 +76,7 @@ class Play:
         self.witness.account(len(requests))
         for seen in requests:
             self._check_credentials(seen)
+        self._check_contents(requests)
         self._check_against_h11(requests)
         answers_next(self.daemon, self.witness, self.mark)
 
@@ -156,16 +160,29 @@ class Play:
                 head = client.read_head()
         except Closed:
             return False
-        status = " ".join(filter(None, (str(head.status), head.error_code)))
+        status, whole = " ".join(filter(None, (str(head.status), head.error_code))), True
         try:
             if head.status != 101:
-                for _ in client.pieces(head, "HEAD" if self.case.data.startswith(b"HEAD") else "GET"):
-                    pass
+                for piece in client.pieces(head, "HEAD" if self.case.data.startswith(b"HEAD") else "GET"):
+                    head.body += piece
         except Closed:
-            status += " cut"
+            status, whole = status + " cut", False
         assert head.error_code or head.status < 300 or wanted.startswith(str(head.status)), head
         self.answers.append(status)
-        return not status.endswith(" cut")
+        if head.status != 101 and not self._is_own(head):
+            self.relayed.append((head, whole))
+        return whole
+
+    def _is_own(self, answer: Response) -> bool:
+        """Whether awfproxy gave it itself, and then it is what it has to be."""
+        if answer.error_code:
+            last = len(self.answers) == len(self.case.answers)
+            check_error(answer, closes=last and self.case.end is not KEPT)
+            return True
+        if len(self.answers) == 1 and self.case.data.startswith(b"GET /healthz "):
+            check_alive(answer)
+            return True
+        return False
 
     def _check_end(self, client: Client) -> None:
         if self.case.end is CLOSED:
@@ -174,7 +191,7 @@ class Play:
         assert self.case.end is KEPT
         if "101" in self.answers:
             return
-        assert client.request("GET", "/healthz").status == 200
+        check_alive(client.request("GET", "/healthz"))
 
     # --- the origin ------------------------------------------------------------------------------
 
@@ -209,6 +226,13 @@ class Play:
         sent_on = b"\r\n".join(name + b": " + value for name, value in (*seen.fields, *seen.trailers))
         assert not self.case.never or self.case.never not in sent_on
 
+    def _check_contents(self, requests: list[Seen]) -> None:
+        """The client got what the origin sent, or the beginning of it where the answer was cut."""
+        assert len(self.relayed) <= len(requests)
+        for (answer, whole), seen in zip(self.relayed, requests, strict=False):
+            sent = self.witness.content(seen)
+            assert answer.body == (sent if whole else sent[: len(answer.body)])
+
     def _check_against_h11(self, requests: list[Seen]) -> None:
         """h11 reads those requests in the client's own bytes too, and in that order; behind them whatever."""
         if self.case.not_by_h11 or self.case.at_most:
@@ -230,7 +254,10 @@ class Play:
 def answers_next(daemon: Daemon, witness: Witness, mark: bytes) -> None:
     """A new client gets its answers within a second: a page of ours, and one from the origin."""
     begun = time.monotonic()
-    assert ask(daemon.port, "GET", "/healthz").status == 200
-    assert ask(daemon.port, "GET", b"/v1/%b/next-request" % mark).status == 200
+    target = b"/v1/%b/next-request" % mark
+    page, relayed = ask(daemon.port, "GET", "/healthz"), ask(daemon.port, "GET", target)
     assert time.monotonic() - begun < _AT_ONCE
+    check_alive(page, closes=True)
+    assert relayed.status == 200
+    assert relayed.body == witness.content(witness.find(target)[-1])
     witness.account(1)

@@ -2,11 +2,13 @@
 
 import socket
 import threading
+from collections import defaultdict
 from typing import Any
 
 import attrs
 import h11
 
+from tests.kit.exchange import Exchange
 from tests.kit.origin import Origin, Seen
 from tests.kit.reader import Reader
 from tests.kit.turn import KEY
@@ -27,12 +29,24 @@ class TapedReader(Reader):
         return data
 
 
+class TapedExchange(Exchange):
+    """Keeps what it sends."""
+
+    origin: "Witness"
+
+    def send(self, data: bytes) -> None:
+        self.origin.said[self.seen] += data
+        super().send(data)
+
+
 class Witness(Origin):
     """The kit's origin, with a tape of each connection; `accounted` is how many requests the rows explain."""
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments, exchange=TapedExchange)
         self.tapes: list[TapedReader] = []
+        self.said: defaultdict[Seen, bytearray] = defaultdict(bytearray)
+        """All that each request was answered with, but what follows a 101."""
         self.accounted = 0
         self._lock = threading.Lock()
 
@@ -45,6 +59,19 @@ class Witness(Origin):
         reader = TapedReader(sock)
         self.tapes.append(reader)
         return reader
+
+    def content(self, seen: Seen) -> bytes:
+        """What that request was answered with, up to now, as h11 reads it."""
+        connection = h11.Connection(h11.CLIENT)
+        method = seen.method.decode("ascii")
+        connection.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+        connection.send(h11.EndOfMessage())
+        connection.receive_data(bytes(self.said[seen]))
+        content = bytearray()
+        while not isinstance(event := connection.next_event(), (h11.EndOfMessage, h11.NEED_DATA)):
+            if isinstance(event, h11.Data):
+                content += event.data
+        return bytes(content)
 
     def readings(self) -> list[list["Read"]]:
         """What h11 makes of each connection's bytes."""

@@ -18,6 +18,7 @@ from tests.hostile import (
     client_slow,
     client_targets,
 )
+from tests.hostile.client_answers import check_error
 from tests.hostile.client_case import Case
 from tests.hostile.client_play import Play, answers_next, next_mark
 from tests.hostile.conftest import Watched
@@ -85,7 +86,9 @@ def test_hundred_slow_heads_hold_up_nobody(watched: Watched, outcome: Outcome) -
             client.send(b"GET /v1/slow")
         answers_next(watched.daemon, watched.witness, next_mark())
         for client in clients:
-            assert client.answer().error_code == "request_head_timeout"
+            answer = client.answer()
+            check_error(answer, closes=True)
+            assert answer.error_code == "request_head_timeout"
     finally:
         for client in clients:
             client.close()

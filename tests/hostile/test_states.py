@@ -212,7 +212,8 @@ class Scene:
             if head.status == 101:
                 assert b"".join(client.reader.rest()) == b"first"
                 return
-            assert b"".join(client.pieces(head))
+            content = b"".join(client.pieces(head))
+            assert content == self.witness.content(self.witness.find(self.mark)[0])
             assert head.value(b"connection") == b"close"
         assert client.closed(20)
 
