@@ -6,12 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from awfproxy.callers.allowed import Allowed
+from awfproxy.callers.allowed import Allowed, Peer
 from awfproxy.net.peercred import PeerCheck, peer_of
 from tests.e2e.conftest import options
 from tests.e2e.test_startup import _AS_SYSTEMD
@@ -22,10 +23,14 @@ from tests.kit.origin import Origin
 from tests.kit.reader import Closed, poll
 from tests.kit.squid import Squid, free_port
 from tests.kit.tokens import key_file, token
+from tests.kit.users import User, need_users
 
 AREA = "Who may call"
 Outcome = Callable[[str, str, str], None]
 Start = Callable[..., Daemon]
+OTHER = User()
+MEMBER = User(groups=(54321, 54322))
+_ASKED = b"GET /v1/kit/length HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 _DOCTOR = "import sys; from awfproxy.cli.main import main; sys.exit(main())"
 
 
@@ -275,3 +280,73 @@ def test_kernel_names_user_and_all_groups() -> None:
     check = PeerCheck(Allowed(frozenset({peer.uid})), lambda: refused.append(1))
     assert check(peer)
     assert not refused
+
+
+# --- and two users of them ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_socket() -> Iterator[Path]:
+    """A path for a socket that every user can reach."""
+    need_users()
+    with tempfile.TemporaryDirectory(prefix="awfproxy-open-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name) / "api.sock"
+
+
+@pytest.mark.parametrize(
+    ("words", "user"),
+    [
+        (("--allow-uid", "65534"), OTHER),
+        (("--allow-gid", "65533"), OTHER),
+        (("--allow-uid", "0", "--allow-gid", "54322"), MEMBER),
+    ],
+    ids=["uid", "primary gid", "one supplementary gid"],
+)
+def test_another_user_that_is_listed_is_served(
+    words: tuple[str, ...], user: User, start: Start, open_socket: Path, outcome: Outcome
+) -> None:
+    port = free_port()
+    listens = ("--listen", f"unix:{open_socket}:mode=666", "--listen", f"tcp:{port}:interface=127.0.0.1")
+    with start(*listens, *words, port=port) as daemon:
+        daemon.ready("/readyz")
+        assert user.asks(open_socket, _ASKED).endswith(b"\r\n\r\n12345")
+        assert daemon.ask("GET", "/metrics").json()["counters"]["peers_refused_total"] == 0
+    outcome(AREA, "another user of a unix socket, listed", "served")
+
+
+@pytest.mark.parametrize(
+    ("words", "user", "groups"),
+    [
+        (("--allow-uid", "0", "--allow-gid", "0"), MEMBER, "54321 54322 65533"),
+        (("--allow-gid", "54321"), OTHER, "65533"),
+        (("--allow-uid", "65533", "--allow-gid", "65534"), OTHER, "65533"),
+    ],
+    ids=["root alone is listed", "not in the group that is listed", "uid as a gid, gid as a uid"],
+)
+def test_another_user_that_is_not_listed_is_refused(
+    words: tuple[str, ...], user: User, groups: str, start: Start, open_socket: Path, outcome: Outcome
+) -> None:
+    port = free_port()
+    listens = ("--listen", f"unix:{open_socket}:mode=666", "--listen", f"tcp:{port}:interface=127.0.0.1")
+    with start(*listens, *words, port=port) as daemon:
+        daemon.ready("/readyz")
+        assert user.asks(open_socket, _ASKED) == b""
+        daemon.wait_for_output(f"user 65534, groups {groups},")
+        assert daemon.ask("GET", "/metrics").json()["counters"]["peers_refused_total"] == 1
+    outcome(AREA, "another user of a unix socket, not listed", "closed, nothing read; counted, logged once")
+
+
+@pytest.mark.parametrize("user", [OTHER, MEMBER], ids=["no other group", "two other groups"])
+def test_kernel_names_another_user_and_its_groups_alone(user: User, open_socket: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(open_socket))
+        open_socket.chmod(0o666)
+        listener.listen()
+        listener.settimeout(20)
+        with subprocess.Popen(user.asking(open_socket), stdin=subprocess.PIPE, cwd="/") as client:
+            there, _ = listener.accept()
+            with there:
+                peer = peer_of(there)
+        assert client.returncode == 0
+    assert peer == Peer(user.uid, frozenset({user.gid, *user.groups}))
