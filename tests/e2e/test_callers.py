@@ -197,6 +197,12 @@ def test_doctor_makes_itself_a_token_where_awfproxy_runs_and_shows_that_of_the_a
 # --- users ------------------------------------------------------------------------------------------
 
 
+def refused(daemon: Daemon) -> int:
+    """How many users were not let in."""
+    counters = daemon.ask("GET", "/metrics").json()["counters"]
+    return int(counters["connections_refused_total:openai:peer_not_allowed"])
+
+
 def test_user_of_a_unix_socket_is_let_in_by_the_list_alone(
     start: Start, tmp_path: Path, outcome: Outcome
 ) -> None:
@@ -213,8 +219,7 @@ def test_user_of_a_unix_socket_is_let_in_by_the_list_alone(
         for _ in range(2):
             with Client(path=str(path)) as client, pytest.raises((Closed, OSError)):
                 client.request("GET", "/healthz")
-        counters = daemon.ask("GET", "/metrics").json()["counters"]
-        assert counters["connections_refused_total:openai:peer_not_allowed"] == 2
+        assert refused(daemon) == 2
         daemon.wait_for_output(f"user {os.getuid()}, groups")
         assert daemon.output().count("A connection to the unix socket is refused") == 1
         assert daemon.ask("GET", "/healthz").status == 200  # the port beside it is for everyone
@@ -311,7 +316,7 @@ def test_another_user_that_is_listed_is_served(
     with start(*listens, *words, port=port) as daemon:
         daemon.ready("/readyz")
         assert user.asks(open_socket, _ASKED).endswith(b"\r\n\r\n12345")
-        assert daemon.ask("GET", "/metrics").json()["counters"]["peers_refused_total"] == 0
+        assert refused(daemon) == 0
     outcome(AREA, "another user of a unix socket, listed", "served")
 
 
@@ -333,7 +338,7 @@ def test_another_user_that_is_not_listed_is_refused(
         daemon.ready("/readyz")
         assert user.asks(open_socket, _ASKED) == b""
         daemon.wait_for_output(f"user 65534, groups {groups},")
-        assert daemon.ask("GET", "/metrics").json()["counters"]["peers_refused_total"] == 1
+        assert refused(daemon) == 1
     outcome(AREA, "another user of a unix socket, not listed", "closed, nothing read; counted, logged once")
 
 

@@ -109,10 +109,11 @@ def test_squid_killed_under_load_and_started_again(stack: ExitStack, made: Way, 
         assert answer.values(b"retry-after")
     outcome(AREA, "Squid killed: GET in flight", "tried again; 502 or 503 of the hop to Squid")
     began = time.monotonic()
-    assert error(made.ask("/v1/kit/length")) == (502, "egress_unreachable")
+    # Or what one of those before it has failed with, as long as nothing new is tried.
+    assert made.ask("/v1/kit/length").error_code in _DYING
     assert time.monotonic() - began < 1.0
-    outcome(AREA, "Squid killed: new request", "502 egress_unreachable at once; /readyz is 503")
-    assert "egress proxy cannot be reached" in reason(made)
+    outcome(AREA, "Squid killed: new request", "502 or 503 of the hop to Squid, at once; /readyz is 503")
+    poll(lambda: "egress proxy cannot be reached" in reason(made))
     poll(lambda: len(made.log("request_complete", error="origin_truncated")) == 3)
     assert len(made.log("request_complete", error="origin_closed", status=502)) == 3
     poll(lambda: sum(line["error"] in _DYING for line in made.log("request_complete")) == 4)
