@@ -19,7 +19,7 @@ _ALIVE = b'{"status":"alive"}'
 def check_error(answer: Response, *, closes: bool) -> None:
     """It is its row of the table in OpenAI's style, and nothing else."""
     row = _ROWS[answer.error_code]
-    assert answer.status == row.status
+    assert answer.status == row.status, answer.head
     own = [(b"awfproxy-error", row.code.encode("ascii")), *[_ALLOW] * (row.status == 405)]
     if row.retry_after is not None:
         own.append((b"Retry-After", b"%d" % row.retry_after))
@@ -40,7 +40,7 @@ def check_error(answer: Response, *, closes: bool) -> None:
 
 def check_alive(answer: Response, *, closes: bool = False) -> None:
     """It is the page /healthz."""
-    assert answer.status == 200
+    assert answer.status == 200, answer.head
     _check_head(answer, [(b"Cache-Control", b"no-store")], closes)
     assert answer.body == _ALIVE
 
