@@ -1,9 +1,12 @@
 """Caller tokens: what one says, who can sign one, and that nothing else is taken for one."""
 
 import base64
+import gc
+import hmac
 import json
 import time
 from collections.abc import Callable
+from hashlib import sha256
 
 import jwt
 import pytest
@@ -228,6 +231,67 @@ def test_while_keys_change_tokens_of_both_are_good() -> None:
     assert read(old, both, "openai") == read(new, both, "openai") == CLAIMS
     with pytest.raises(CallerTokenInvalid):
         read(old, both[:1], "openai")
+
+
+# --- what the time that it takes tells ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("differs", [None, 0, 31], ids=["good", "first octet", "last octet"])
+def test_signature_is_compared_in_constant_time(differs: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what the standard library has for it (hmac.compare_digest), whole, and by nothing before it."""
+    signed_part = TOKEN.rpartition(b".")[0]
+    right = hmac.digest(KEY, signed_part.removeprefix(b"sk-awfproxy-"), "sha256")
+    given_one = bytearray(right)
+    if differs is not None:
+        given_one[differs] ^= 0xFF
+    compared = []
+    real = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append({a, b}) or real(a, b))
+    value = signed_part + b"." + base64.urlsafe_b64encode(given_one).rstrip(b"=")
+    if differs is None:
+        assert read(value, (Secret(KEY),), "openai") == CLAIMS
+    else:
+        with pytest.raises(CallerTokenInvalid, match="no token key here"):
+            read(value, (Secret(KEY),), "openai")
+    assert compared == [{bytes(given_one), right}]
+
+
+def as_bytes(key: object) -> bytes:
+    """A key that is a text; nothing of another one, whose own code is not run."""
+    if type(key) is str:
+        return key.encode("utf-8", "replace")
+    return key if type(key) is bytes else b""
+
+
+def keys_of_lookups() -> set[bytes]:
+    """Of every dictionary and set in the process; of tuples among them, the items."""
+    keys: set[bytes] = set()
+    gc.unfreeze()  # what modules have, the session has frozen
+    try:
+        for each in gc.get_objects():
+            for found in (each, *gc.get_referents(each)):  # what has only texts in it is none of gc's objects
+                if issubclass(type(found), dict | set | frozenset):
+                    for key in list(found):
+                        keys.update(map(as_bytes, key if type(key) is tuple else (key,)))
+    finally:
+        gc.collect()
+        gc.freeze()
+    return keys
+
+
+def test_nothing_is_looked_up_by_the_text_of_a_token() -> None:
+    """The time of such a search tells how far a guess is right: what is known is known by its digest."""
+    good = signed(SAID | {"sub": "by-digest"})
+    refused = signed(SAID | {"sub": "by-digest"}, b"another-" + KEY)
+    callers = store()
+    for _ in range(2):
+        judged(callers, with_token(good))
+        with pytest.raises(CallerTokenInvalid):
+            judged(callers, with_token(refused))
+    keys = keys_of_lookups()
+    assert sha256(good).digest() in keys, "else this looks in the wrong place"
+    parts = [value.rpartition(b".")[2] for value in (good, refused)]
+    assert not [key for key in keys if any(part in key for part in parts)]
 
 
 # --- its shape --------------------------------------------------------------------------------------

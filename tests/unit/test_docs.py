@@ -15,6 +15,7 @@ from awfproxy.service.exit import ExitCode
 from awfproxy.settings.commandline import default, variables
 from awfproxy.settings.given import resolve_all
 from awfproxy.settings.options import OPTIONS, PROVIDER_SETTINGS, Option
+from tests.kit.outcomes import PROPERTIES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -120,3 +121,38 @@ def test_each_key_of_a_provider_of_the_files_own_is_in_its_table() -> None:
     names = {setting.name for setting in PROVIDER_SETTINGS} - {"target"} | {"origin", "key-variable", "rules"}
     table = section.split("| key | |")[1]
     assert all(f"`{name}`" in table for name in names)
+
+
+# --- what was tried on it -------------------------------------------------------------------------------
+
+
+def named(text: str) -> list[str]:
+    """Files and folders of the tree, and patterns of them."""
+    return re.findall(r"`((?:tests|fuzz|bench)/[\w/.*-]*)`", text)
+
+
+def test_each_path_that_the_reliability_page_names_is_there() -> None:
+    paths = named(page("docs/reliability.md"))
+    assert len(paths) > 20
+    assert [path for path in paths if not list(ROOT.glob(path))] == []
+
+
+RELIABILITY = page("docs/reliability.md").split("\n## ")
+AREAS = {
+    area: section.split("<!--")[0]
+    for section in RELIABILITY
+    for area in re.findall(r"<!-- outcomes: (.*?) -->", section)
+}
+TESTS = {path: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_above_each_table_of_it_stand_the_tests_that_write_its_rows(area: str) -> None:
+    """They say what it ran against: a row that moves to another file needs a look at these sentences."""
+    assert "own process" in AREAS[area] or "the real parts" in AREAS[area]
+    of_area = {path for pattern in named(AREAS[area]) for path in ROOT.glob(pattern)}
+    writes = ("\n@given(", "outcome(PROPERTIES") if area == PROPERTIES else (f'"{area}"',)
+    found = {path for path, text in TESTS.items() if any(word in text for word in writes)}
+    assert found
+    missing = found - of_area
+    assert not missing, f"not named: {sorted(path.relative_to(ROOT) for path in missing)}"
