@@ -11,14 +11,12 @@ import attrs
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-from awfproxy.credentials.injector import prepare_with_key
+from awfproxy.credentials.injector import prepare_request
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors.base import AwfError
-from awfproxy.observe.metrics import Metrics
 from awfproxy.observe.models import ModelLists
 from awfproxy.providers.models import model_names, models_target
 from awfproxy.service.ask import Answer, Asker
-from awfproxy.service.probe import quotes
 from awfproxy.service.together import all_of
 from awfproxy.settings.provider import ProviderSettings
 from awfproxy.wire.framing import NO_BODY
@@ -37,7 +35,6 @@ class Listed:
 
     one: ProviderSettings
     asker: Asker
-    metrics: Metrics
 
 
 class ModelFetch:
@@ -83,7 +80,7 @@ class ModelFetch:
         if target is None or in_force is None:
             return
         asked = RequestHead(b"GET", target, b"1.1", ())
-        head, key = prepare_with_key(asked, NO_BODY, access=one.access, keys=in_force.keys)
+        head = prepare_request(asked, NO_BODY, access=one.access, keys=in_force.keys)
         try:
             answer = await each.asker.ask(head, None, LIMIT, _most)
         except CancelledError:
@@ -97,24 +94,9 @@ class ModelFetch:
         elif not 200 <= answer.status < 300 or not answer.complete:
             self._failed(provider.name, f"status {answer.status}")
         else:
-            names = self._without_key(model_names(answer.content), key, each)
-            self._lists.lists[provider.name] = names
+            self._lists.lists[provider.name] = names = model_names(answer.content)
             if names is None:
                 self._failed(provider.name, "no list in the answer")
-
-    def _without_key(self, names: tuple[str, ...] | None, key: bytes, each: Listed) -> tuple[str, ...] | None:
-        """What the leak guard is for answers to agents: the names go to pages, a file and the log."""
-        kept = tuple(name for name in names or () if not quotes(name, key))
-        if names is None or len(kept) == len(names):
-            return names
-        each.metrics.leaks_masked += len(names) - len(kept)
-        self._log.warn(
-            "{provider}: the list of models had the key in it, {times} times; these names are left out",
-            event="leak_masked",
-            provider=each.one.provider.name,
-            times=len(names) - len(kept),
-        )
-        return kept or None
 
     def _failed(self, name: str, reason: str) -> None:
         self._log.warn(

@@ -78,7 +78,7 @@ def _most(status: int) -> int:
     return BODY_LIMIT if 400 <= status < 500 else 0
 
 
-def quotes(text: str, key: bytes) -> bool:
-    """Whether a part of the key that could be recognised is in a peer's text, which is going to be shown."""
-    shown = text.encode()
+def quotes(code: str, key: bytes) -> bool:
+    """Whether a part of the key that could be recognised is in the code, which is going to be shown."""
+    shown = code.encode("ascii")
     return any(shown[i : i + _WINDOW] in key for i in range(len(shown) - _WINDOW + 1))
