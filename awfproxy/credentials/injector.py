@@ -154,6 +154,11 @@ def prepare_with_key(
     return RequestHead(head.method, target, b"1.1", tuple(fields)), key
 
 
+def secrets_of(access: Access, keys: Sequence[Secret | None]) -> tuple[bytes, ...]:
+    """All that may be put in and is secret: no text of a peer's is shown with it in it."""
+    return tuple(key.reveal() for key in keys if key is not None)
+
+
 def _chosen(
     method: bytes, target: bytes, access: Access, keys: Sequence[Secret | None]
 ) -> tuple[KeyUse, bytes]:

@@ -70,6 +70,11 @@ class LeakGuard:
         self._tail, self.held = b"", 0
         return held
 
+    def text(self, text: bytes) -> bytes:
+        """A text that is there as a whole, without the key."""
+        shown, _ = self._masked(text)
+        return shown
+
     def head(self, head: ResponseHead) -> ResponseHead:
         """The head without the key. Content-Length stays in any case: it is framing."""
         raw: bytes | None = head.raw
@@ -77,7 +82,7 @@ class LeakGuard:
             return head
         fields = self.fields(head.fields)
         names = {lower for lower, _, _ in fields}
-        return ResponseHead(head.version, head.status, self._without_key(head.reason), fields, names)
+        return ResponseHead(head.version, head.status, self.text(head.reason), fields, names)
 
     def fields(self, fields: Fields) -> Fields:
         """A head's fields, or trailers, without the key."""
@@ -86,10 +91,10 @@ class LeakGuard:
     def _field(self, item: Field) -> Field:
         lower, name, value = item
         if self._key in name:
-            name = self._without_key(name)
+            name = self.text(name)
             lower = name.lower()
         if self._key in value and lower != b"content-length":
-            value = self._without_key(value)
+            value = self.text(value)
         return (lower, name, value)
 
     def _look_at(self, text: bytes) -> bytes:
@@ -103,10 +108,6 @@ class LeakGuard:
         self._tail = text[begin:]
         self.held = len(text) - leaving
         return shown[left:leaving]
-
-    def _without_key(self, text: bytes) -> bytes:
-        shown, _ = self._masked(text)
-        return shown
 
     def _masked(self, text: bytes) -> tuple[bytes, int]:
         """`text` with stars for each key, and the end of the last one."""
