@@ -22,6 +22,7 @@ Not found are parts of a key, and a key in another form: compressed, encoded, es
 with the framing of WebSocket messages in its midst.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from awfproxy.wire.message import Field, Fields, ResponseHead
@@ -78,8 +79,9 @@ class LeakGuard:
     def head(self, head: ResponseHead) -> ResponseHead:
         """The head without the key. Content-Length stays in any case: it is framing."""
         raw: bytes | None = head.raw
-        if raw is None or raw.find(self._key) < 0:
-            return head
+        return head if raw is None or raw.find(self._key) < 0 else self._masked_head(head)
+
+    def _masked_head(self, head: ResponseHead) -> ResponseHead:
         fields = self.fields(head.fields)
         names = {lower for lower, _, _ in fields}
         return ResponseHead(head.version, head.status, self.text(head.reason), fields, names)
@@ -138,3 +140,67 @@ class LeakGuard:
         while at < size and not beginning.startswith(text[at:]):
             at += 1
         return at
+
+
+class SeveralGuards(LeakGuard):
+    """Where more than the key is secret: a guard for each, one behind the other."""
+
+    __slots__ = ("_guards",)
+
+    def __init__(self, secrets: list[bytes]) -> None:
+        # The longest first: one may be a part of another, of which the rest would be seen.
+        secrets = sorted(secrets, key=len, reverse=True)
+        super().__init__(secrets[0])
+        self._guards = [LeakGuard(secret) for secret in secrets]
+
+    def feed(self, data: bytes) -> bytes:
+        for guard in self._guards:
+            if data:
+                data = guard.feed(data)
+        self._add_up()
+        return data
+
+    def end(self) -> bytes:
+        left = b""
+        for guard in self._guards:
+            if left:
+                left = guard.feed(left)
+            left += guard.end()
+        self._add_up()
+        return left
+
+    def text(self, text: bytes) -> bytes:
+        for guard in self._guards:
+            text = guard.text(text)
+        self._add_up()
+        return text
+
+    def head(self, head: ResponseHead) -> ResponseHead:
+        raw: bytes | None = head.raw
+        if raw is not None:
+            for guard in self._guards:
+                if raw.find(guard._key) >= 0:
+                    head = guard._masked_head(head)
+            self._add_up()
+        return head
+
+    def fields(self, fields: Fields) -> Fields:
+        for guard in self._guards:
+            fields = guard.fields(fields)
+        self._add_up()
+        return fields
+
+    def _add_up(self) -> None:
+        held = masked = 0
+        for guard in self._guards:
+            held += guard.held
+            masked += guard.masked
+        self.held, self.masked = held, masked
+
+
+def guard_of(secrets: Iterable[bytes]) -> LeakGuard | None:
+    """For all of them that are long enough; None where none is."""
+    guarded = [secret for secret in dict.fromkeys(secrets) if len(secret) >= SHORTEST]
+    if len(guarded) > 1:
+        return SeveralGuards(guarded)
+    return LeakGuard(guarded[0]) if guarded else None

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from awfproxy.credentials.injector import prepare_request, secrets_of
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors.base import AwfError
-from awfproxy.observe.leakguard import SHORTEST, LeakGuard
+from awfproxy.observe.leakguard import guard_of
 from awfproxy.observe.metrics import Metrics
 from awfproxy.observe.models import ModelLists
 from awfproxy.providers.models import model_names, models_target
@@ -124,10 +124,12 @@ class ModelFetch:
 
         It looks at what the JSON says, in which the key may have been escaped.
         """
-        guards = [LeakGuard(secret) for secret in secrets if len(secret) >= SHORTEST]
-        masked = {_masked(name, guards) for name in names}
+        guard = guard_of(secrets)
+        if guard is None:
+            return tuple(names) or None
+        masked = {guard.text(name.encode()).decode() for name in names}
         kept = {name for name in masked if not any(quotes(name, secret) for secret in secrets)}
-        times = sum(guard.masked for guard in guards) + len(masked) - len(kept)
+        times = guard.masked + len(masked) - len(kept)
         if times:
             each.metrics.leaks_masked += times
             self._log.warn(
@@ -212,13 +214,6 @@ class ModelFetch:
                 more=more,
                 available_count=len(known),
             )
-
-
-def _masked(name: str, guards: Iterable[LeakGuard]) -> str:
-    shown = name.encode()
-    for guard in guards:
-        shown = guard.text(shown)
-    return shown.decode()
 
 
 def _write_anew(path: Path, text: str) -> None:
