@@ -1,9 +1,14 @@
 """Caller tokens: what one says, who can sign one, and that nothing else is taken for one."""
 
 import base64
+import gc
+import hmac
 import json
 import time
 from collections.abc import Callable
+from hashlib import sha256
+from hmac import compare_digest
+from types import FunctionType, ModuleType
 
 import jwt
 import pytest
@@ -508,3 +513,101 @@ def test_labels_are_one_a_line_with_comments() -> None:
 def test_token_of_the_kit_is_good_now() -> None:
     callers = CallerStore(CallersInForce((Secret(KEY),)), time.time)
     assert judged(callers, with_token(token("openai").encode())).label == "job-123"
+
+
+# --- in constant time -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [(KEY,), (b"o" * SHORTEST, KEY), (KEY, b"o" * SHORTEST)])
+@pytest.mark.parametrize("forged", [False, True])
+def test_signature_is_compared_in_constant_time_with_that_of_each_key(
+    keys: tuple[bytes, ...], forged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyJWT's verifying asks `hmac.compare_digest`, and takes its word."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(a: bytes, b: bytes) -> bool:
+        compared.append((a, b))
+        return compare_digest(a, b)
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    content, _, signature = TOKEN.removeprefix(b"sk-awfproxy-").rpartition(b".")
+    if forged:
+        signature = (b"B" if signature[:1] == b"A" else b"A") + signature[1:]
+    given = base64.urlsafe_b64decode(signature + b"=")
+    expected = [(given, hmac.digest(key, content, "sha256")) for key in keys]
+    found = b"sk-awfproxy-" + content + b"." + signature
+    if forged:
+        with pytest.raises(CallerTokenInvalid):
+            read(found, tuple(map(Secret, keys)), "openai")
+        assert compared == expected
+    else:
+        assert read(found, tuple(map(Secret, keys)), "openai") == CLAIMS
+        assert compared == expected[: keys.index(KEY) + 1]
+
+
+def test_no_signature_counts_that_compare_digest_does_not_find_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hmac.compare_digest", lambda a, b: False)
+    with pytest.raises(CallerTokenInvalid):
+        read(TOKEN, (Secret(KEY),), "openai")
+
+
+class Looked(dict):  # type: ignore[type-arg]
+    """A dict that remembers what was looked for in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys_seen: list[object] = []
+
+    def get(self, key: object, default: object = None) -> object:
+        self.keys_seen.append(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: object) -> object:
+        self.keys_seen.append(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.keys_seen.append(key)
+        return super().__contains__(key)
+
+    def __setitem__(self, key: object, value: object) -> None:
+        self.keys_seen.append(key)
+        super().__setitem__(key, value)
+
+
+def test_what_is_known_of_tokens_is_looked_up_by_digest_alone() -> None:
+    """How long a lookup by text takes may tell how much of it is right."""
+    callers = store()
+    known = callers._known = Looked()
+    forged = TOKEN[:-2] + b"AA"
+    for _ in range(2):
+        judged(callers, with_token(TOKEN))
+        with pytest.raises(CallerTokenInvalid):
+            judged(callers, with_token(forged))
+    digests = {("openai", sha256(each).digest()) for each in (TOKEN, forged)}
+    assert set(known.keys_seen) == digests
+    assert list(known) == [("openai", sha256(TOKEN).digest())]
+
+
+def test_nothing_that_stays_in_the_store_is_a_tokens_text() -> None:
+    callers = store(revoked=frozenset({"another"}))
+    judged(callers, with_token(TOKEN))
+    held, left = {id(callers): callers}, [callers]
+    while left:
+        for each in gc.get_referents(left.pop()):
+            if id(each) not in held and not isinstance(each, type | ModuleType | FunctionType):
+                held[id(each)] = each
+                left.append(each)
+    texts = [each if isinstance(each, bytes) else each.encode() for each in held.values()
+             if isinstance(each, bytes | str)]  # fmt: skip
+    assert sha256(TOKEN).digest() in texts
+    parts = [TOKEN, *TOKEN.removeprefix(b"sk-awfproxy-").split(b".")[1:]]
+    assert not [part for part in parts for text in texts if part in text]
+
+
+def test_revoked_labels_are_asked_about_tokens_alone_whose_signature_is_good() -> None:
+    """Else a forged token would tell which labels are revoked."""
+    forged = signed({**SAID, "sub": "gone"}, b"o" * SHORTEST)
+    with pytest.raises(CallerTokenInvalid):
+        judged(store(revoked=frozenset({"gone"})), with_token(forged))
