@@ -246,7 +246,7 @@ def _model_fetch(
 ) -> ModelFetch:
     return ModelFetch(
         [
-            Listed(part.one, Asker(shared.reactor, part.endpoint, part.one.access.origin))
+            Listed(part.one, Asker(shared.reactor, part.endpoint, part.one.access.origin), part.metrics)
             for part in parts
         ],
         shared.credentials,

@@ -35,7 +35,7 @@ def egress(data: bytes) -> None:
         assert re.match(rb"HTTP/1\.[01] 2[0-9][0-9]( |\r\n|$)", head)
         assert (whole[1], first[1]) == (rest, b"")
     else:
-        words = r"not an HTTP answer|CONNECT was answered \d{3}(, [A-Z_]{1,64})?"
+        words = r"not an HTTP answer|CONNECT was answered \d{3}(, ERR_[A-Z_]{1,60})?"
         assert re.fullmatch(words, whole[0].detail)
 
 

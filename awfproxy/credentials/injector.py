@@ -116,8 +116,9 @@ def prepare_request(
 
 def prepare_with_key(
     head: RequestHead, framing: Framing, access: Access, keys: Sequence[Secret | None]
-) -> tuple[RequestHead, bytes]:
-    """As `prepare_request`, with the key that has been put in: whoever relays the answer looks out for it."""
+) -> tuple[RequestHead, bytes, tuple[bytes, ...]]:
+    """As `prepare_request`, with the key that has been put in, and what else that is secret: whoever relays
+    the answer looks out for them."""
     nominated = head.tokens(b"connection")
     fields: list[Field] = []
     host_field, stripped = access.origin.host_field, access.stripped
@@ -151,7 +152,13 @@ def prepare_with_key(
     if access.defaults is not None:
         fields = _with_defaults(fields, injected, access.defaults(head.method, path_of(target)))
     fields += injected
-    return RequestHead(head.method, target, b"1.1", tuple(fields)), key
+    return RequestHead(head.method, target, b"1.1", tuple(fields)), key, use.beside
+
+
+def secrets_of(access: Access, keys: Sequence[Secret | None]) -> tuple[bytes, ...]:
+    """All that may be put in and is secret: no text of a peer's is shown with it in it."""
+    beside = [each for use in access.keys for each in use.beside]
+    return (*[key.reveal() for key in keys if key is not None], *beside)
 
 
 def _chosen(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from awfproxy.agents.agent import Finding
 from awfproxy.callers.allowed import Allowed, Peer
+from awfproxy.credentials.injector import secrets_of
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.verdict import CannotTell, ProviderError, Rejected, describe, read_error
 from awfproxy.doctor.client import Answer
@@ -54,6 +55,12 @@ def _attempt(found: Attempt, provider: Provider, origin: Origin) -> Outcome:
         return failed(said, decision.sentence.removeprefix(said).strip(), decision.code)
     assert isinstance(found, CannotTell)
     return failed(said, f"Try again; if it stays, look for news of {provider.title}'s.", decision.code)
+
+
+def certificate(shown: str, one: ProviderSettings) -> Outcome:
+    """It is good. Its issuer's name is a peer's text."""
+    quoted = any(quotes(shown, secret) for secret in secrets_of(one.access, one.keys))
+    return ok("The certificate is good." if quoted else f"The certificate is good: {shown}.")
 
 
 def health(answer: Answer) -> Outcome:

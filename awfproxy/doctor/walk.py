@@ -18,6 +18,8 @@ from twisted.internet.defer import Deferred
 from awfproxy.callers.allowed import Allowed, Peer
 from awfproxy.callers.claims import Claims
 from awfproxy.callers.token import issue
+from awfproxy.credentials.injector import secrets_of
+from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.doctor import judge
 from awfproxy.doctor.client import PLACEHOLDER, Answer, Client, was_cut
@@ -193,7 +195,7 @@ class Walk:
         except AwfError as problem:
             self.timed(step, name, judge.attempt(problem, one))
             raise AssertionError from problem  # an error's step is a cause
-        self.timed(step, name, ok(f"The certificate is good: {shown}."))
+        self.timed(step, name, judge.certificate(shown, one))
 
     async def _key(self, settings: Settings, context: ssl.SSLContext, one: ProviderSettings) -> Outcome:
         endpoint = origin_endpoint(self._reactor, settings, one.access.origin, context)
@@ -221,7 +223,9 @@ class Walk:
             return
         assert trial is not None
         assert model is not None
-        origin, keys = one.access.origin, one.keys
+        origin = one.access.origin
+        # The daemon's keys, and what was sent to it in their place.
+        keys = (*map(Secret, secrets_of(one.access, one.keys)), Secret(token))
 
         async def whole() -> Outcome:
             found = await self._post(doors[0], token, *trial.request(model, False))

@@ -30,7 +30,8 @@ from awfproxy.wire.target import Origin
 
 _MAX_ANSWER = 16384
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?")
-_SQUID_ERROR = re.compile(rb"\r\n(?i:x-squid-error):[ \t]*([A-Z_]{1,64})")
+_SQUID_ERROR = re.compile(rb"\r\n(?i:x-squid-error):[ \t]*(ERR_[A-Z_]{1,60})[ \r]")
+# In the form of Squid's own names alone: what is in capitals might be the password that it was sent.
 
 
 def connect_request(origin: Origin, authorization: Secret | None) -> bytes:

@@ -22,6 +22,7 @@ Not found are parts of a key, and a key in another form: compressed, encoded, es
 with the framing of WebSocket messages in its midst.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from awfproxy.wire.message import Field, Fields, ResponseHead
@@ -70,14 +71,20 @@ class LeakGuard:
         self._tail, self.held = b"", 0
         return held
 
+    def text(self, text: bytes) -> bytes:
+        """A text that is there as a whole, without the key."""
+        shown, _ = self._masked(text)
+        return shown
+
     def head(self, head: ResponseHead) -> ResponseHead:
         """The head without the key. Content-Length stays in any case: it is framing."""
         raw: bytes | None = head.raw
-        if raw is None or raw.find(self._key) < 0:
-            return head
+        return head if raw is None or raw.find(self._key) < 0 else self._masked_head(head)
+
+    def _masked_head(self, head: ResponseHead) -> ResponseHead:
         fields = self.fields(head.fields)
         names = {lower for lower, _, _ in fields}
-        return ResponseHead(head.version, head.status, self._without_key(head.reason), fields, names)
+        return ResponseHead(head.version, head.status, self.text(head.reason), fields, names)
 
     def fields(self, fields: Fields) -> Fields:
         """A head's fields, or trailers, without the key."""
@@ -86,10 +93,10 @@ class LeakGuard:
     def _field(self, item: Field) -> Field:
         lower, name, value = item
         if self._key in name:
-            name = self._without_key(name)
+            name = self.text(name)
             lower = name.lower()
         if self._key in value and lower != b"content-length":
-            value = self._without_key(value)
+            value = self.text(value)
         return (lower, name, value)
 
     def _look_at(self, text: bytes) -> bytes:
@@ -103,10 +110,6 @@ class LeakGuard:
         self._tail = text[begin:]
         self.held = len(text) - leaving
         return shown[left:leaving]
-
-    def _without_key(self, text: bytes) -> bytes:
-        shown, _ = self._masked(text)
-        return shown
 
     def _masked(self, text: bytes) -> tuple[bytes, int]:
         """`text` with stars for each key, and the end of the last one."""
@@ -137,3 +140,67 @@ class LeakGuard:
         while at < size and not beginning.startswith(text[at:]):
             at += 1
         return at
+
+
+class SeveralGuards(LeakGuard):
+    """Where more than the key is secret: a guard for each, one behind the other."""
+
+    __slots__ = ("_guards",)
+
+    def __init__(self, secrets: list[bytes]) -> None:
+        # The longest first: one may be a part of another, of which the rest would be seen.
+        secrets = sorted(secrets, key=len, reverse=True)
+        super().__init__(secrets[0])
+        self._guards = [LeakGuard(secret) for secret in secrets]
+
+    def feed(self, data: bytes) -> bytes:
+        for guard in self._guards:
+            if data:
+                data = guard.feed(data)
+        self._add_up()
+        return data
+
+    def end(self) -> bytes:
+        left = b""
+        for guard in self._guards:
+            if left:
+                left = guard.feed(left)
+            left += guard.end()
+        self._add_up()
+        return left
+
+    def text(self, text: bytes) -> bytes:
+        for guard in self._guards:
+            text = guard.text(text)
+        self._add_up()
+        return text
+
+    def head(self, head: ResponseHead) -> ResponseHead:
+        raw: bytes | None = head.raw
+        if raw is not None:
+            for guard in self._guards:
+                if raw.find(guard._key) >= 0:
+                    head = guard._masked_head(head)
+            self._add_up()
+        return head
+
+    def fields(self, fields: Fields) -> Fields:
+        for guard in self._guards:
+            fields = guard.fields(fields)
+        self._add_up()
+        return fields
+
+    def _add_up(self) -> None:
+        held = masked = 0
+        for guard in self._guards:
+            held += guard.held
+            masked += guard.masked
+        self.held, self.masked = held, masked
+
+
+def guard_of(secrets: Iterable[bytes]) -> LeakGuard | None:
+    """For all of them that are long enough; None where none is."""
+    guarded = [secret for secret in dict.fromkeys(secrets) if len(secret) >= SHORTEST]
+    if len(guarded) > 1:
+        return SeveralGuards(guarded)
+    return LeakGuard(guarded[0]) if guarded else None

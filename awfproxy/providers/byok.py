@@ -20,6 +20,14 @@ EXTRA_FIELDS_VARIABLE = "AWF_BYOK_EXTRA_HEADERS"
 _STAND_INS = frozenset({"ghu_" + "a" * 36, "dummy-byok-key-for-offline-mode"})
 # What gh-aw and its firewall give agents in place of a key, so that Copilot CLI starts without one.
 
+_SECRET_NAME = re.compile(
+    rb"(?:key|token|secret|auth|authorization|authentication|password|passwd|credentials?|signature|jwt)"
+    rb"(?:-|\Z)"
+)
+_SECRET_FORM = re.compile(rb"(?=[0-9]*[A-Za-z])(?=[A-Za-z]*[0-9])[0-9A-Za-z]{20}")
+# So long a run of letters and digits is a key's, and no word's, date's or UUID's.
+_SHORTEST_SECRET = 8
+
 _SCHEME = re.compile(r"(?i)(?:bearer|token)(?:\s+|\Z)")
 _CREDENTIALS = frozenset(
     {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"chatgpt-account-id"}
@@ -72,6 +80,26 @@ def extra_fields(environ: Mapping[str, str]) -> Added:
     if len({alike(name) for name, _ in fields}) < len(fields):
         raise ValueError(f"{EXTRA_FIELDS_VARIABLE} has one field twice. Give each once.")
     return fields
+
+
+def secrets_in(fields: Added) -> tuple[bytes, ...]:
+    """The credentials among them, without their schemes: by the field's name, or by what they look like.
+
+    Others are not secret, and may be common words, which answers must keep.
+    """
+    return tuple(
+        word
+        for name, value in fields
+        for word in _words(value)
+        if _SECRET_FORM.search(word)
+        or (len(word) >= _SHORTEST_SECRET and _SECRET_NAME.search(alike(name)))
+    )
+
+
+def _words(value: bytes) -> list[bytes]:
+    """Each by itself: what is repeated may be one of them. A first one of letters alone is a scheme."""
+    words = value.split(b" ")
+    return words[1:] if len(words) > 1 and words[0].isalpha() else words
 
 
 def _field(number: int, name: str, value: str) -> tuple[bytes, bytes]:

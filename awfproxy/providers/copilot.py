@@ -57,7 +57,12 @@ def access(asked: Asked) -> Access:
         keys: tuple[KeyUse, ...] = (token,)
     else:
         extra = byok.extra_fields(asked.environ)
-        brought = KeyUse(byok.KEY_VARIABLE, byok.CREDENTIAL_NAME, lambda key: (*extra, *bearer(key)))
+        brought = KeyUse(
+            byok.KEY_VARIABLE,
+            byok.CREDENTIAL_NAME,
+            lambda key: (*extra, *bearer(key)),
+            beside=byok.secrets_in(extra),
+        )
         keys = (brought, token) if at_github else (brought,)
 
     def key_for(method: bytes, path: bytes) -> int:

@@ -31,6 +31,9 @@ class KeyUse:
     inject: Callable[[bytes], Added]
     """From the key to the fields that carry it."""
 
+    beside: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    """What `inject` puts in beside the key and is secret too: answers are searched for it as for the key."""
+
 
 @attrs.frozen
 class Asked:

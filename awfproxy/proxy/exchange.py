@@ -29,7 +29,7 @@ from awfproxy.net.deadlines import NEVER
 from awfproxy.observe.accesslog import AccessLog, AccessRecord, Outcome
 from awfproxy.observe.endmarker import EndMarker
 from awfproxy.observe.health import Health
-from awfproxy.observe.leakguard import SHORTEST, LeakGuard
+from awfproxy.observe.leakguard import SHORTEST, LeakGuard, guard_of
 from awfproxy.providers.provider import Access, Provider
 from awfproxy.providers.rules import Rules
 from awfproxy.proxy.tunnel import Tunnel
@@ -135,6 +135,7 @@ class Exchange:
         "_guard",
         "_head",
         "_head_sent",
+        "_log_guard",
         "_moved",
         "_retried",
         "_sent_body",
@@ -160,6 +161,8 @@ class Exchange:
         self._retried = False
         self._end_marker: EndMarker | None = None
         self._guard: LeakGuard | None = None
+        self._log_guard: LeakGuard | None = None
+        """For what is logged, where the client gets all as it is."""
         self.deadline = NEVER
         """In the reactor's seconds; whoever sweeps calls `deadline_passed` after it."""
 
@@ -180,10 +183,12 @@ class Exchange:
             return
         if in_force.rules and not self._allowed(in_force.rules):
             return
-        self._head, key = prepare_with_key(
+        self._head, key, beside = prepare_with_key(
             self._client.head, self._client.framing, shared.access, in_force.keys
         )
-        if shared.leak_guard and len(key) >= SHORTEST:
+        if beside or not shared.leak_guard:
+            self._guard_all((key, *beside))
+        elif len(key) >= SHORTEST:
             self._guard = LeakGuard(key)
         if self._client.websocket:
             self._head = as_handshake(self._head)
@@ -196,6 +201,12 @@ class Exchange:
             self._pause_upload()
         self.deadline = self._client.now() + shared.deadlines.acquire
         shared.pool.acquire(self)
+
+    def _guard_all(self, secrets: tuple[bytes, ...]) -> None:
+        if self._forwarding.leak_guard:
+            self._guard = guard_of(secrets)
+        else:
+            self._log_guard = guard_of(secrets)
 
     def _may_call(self, callers: CallerStore) -> bool:
         """Whether the caller's token lets the request pass; if not, it has been answered."""
@@ -413,6 +424,8 @@ class Exchange:
 
     def _note(self, head: ResponseHead) -> None:
         record = self._client.record
+        if self._log_guard is not None:
+            head = self._log_guard.head(head)
         record.head_at = self._client.now()
         record.status = head.status
         for name in _REQUEST_ID_FIELDS:

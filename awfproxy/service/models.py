@@ -4,19 +4,24 @@ Whatever fails leaves a provider's list at None. Nothing waits for it.
 """
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-from awfproxy.credentials.injector import prepare_request
+from awfproxy.credentials.injector import prepare_request, secrets_of
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors.base import AwfError
+from awfproxy.observe.leakguard import guard_of
+from awfproxy.observe.metrics import Metrics
 from awfproxy.observe.models import ModelLists
 from awfproxy.providers.models import model_names, models_target
 from awfproxy.service.ask import Answer, Asker
+from awfproxy.service.probe import quotes
 from awfproxy.service.together import all_of
 from awfproxy.settings.provider import ProviderSettings
 from awfproxy.wire.framing import NO_BODY
@@ -35,6 +40,7 @@ class Listed:
 
     one: ProviderSettings
     asker: Asker
+    metrics: Metrics
 
 
 class ModelFetch:
@@ -94,9 +100,46 @@ class ModelFetch:
         elif not 200 <= answer.status < 300 or not answer.complete:
             self._failed(provider.name, f"status {answer.status}")
         else:
-            self._lists.lists[provider.name] = names = model_names(answer.content)
+            secrets = {*secrets_of(one.access, in_force.keys), *self._secrets_in_force()}
+            names = self._without_secrets(model_names(answer.content) or (), secrets, each)
+            self._lists.lists[provider.name] = names
             if names is None:
                 self._failed(provider.name, "no list in the answer")
+
+    # --- what must not be in the lists -----------------------------------------------------------
+
+    def _secrets_in_force(self) -> set[bytes]:
+        """Those of all providers: one gateway may stand behind several."""
+        found: set[bytes] = set()
+        for each in self._listed:
+            in_force = self._credentials.current(each.one.provider.name)
+            if in_force is not None:
+                found.update(secrets_of(each.one.access, in_force.keys))
+        return found
+
+    def _without_secrets(
+        self, names: Sequence[str], secrets: Iterable[bytes], each: Listed
+    ) -> tuple[str, ...] | None:
+        """The names as the leak guard would leave them; those that quote a part of a key are none.
+
+        It looks at what the JSON says, in which the key may have been escaped.
+        """
+        guard = guard_of(secrets)
+        if guard is None:
+            return tuple(names) or None
+        masked = {guard.text(name.encode()).decode() for name in names}
+        kept = {name for name in masked if not any(quotes(name, secret) for secret in secrets)}
+        times = guard.masked + len(masked) - len(kept)
+        if times:
+            each.metrics.leaks_masked += times
+            self._log.warn(
+                "{provider}: the list of models had the key or a part of it in it, {times} times; it is not "
+                "shown.",
+                event="leak_masked",
+                provider=each.one.provider.name,
+                times=times,
+            )
+        return tuple(sorted(kept)) or None
 
     def _failed(self, name: str, reason: str) -> None:
         self._log.warn(
@@ -111,7 +154,7 @@ class ModelFetch:
     def _write(self) -> None:
         path = Path(self._folder) / "models.json"
         try:
-            path.write_text(json.dumps(self._content(), indent=2) + "\n", encoding="ascii")
+            _write_anew(path, json.dumps(self._content(), indent=2) + "\n")
         except OSError as error:
             self._log.warn(
                 "{path} cannot be written: {reason}",
@@ -171,6 +214,16 @@ class ModelFetch:
                 more=more,
                 available_count=len(known),
             )
+
+
+def _write_anew(path: Path, text: str) -> None:
+    """For its owner's eyes, whose user those run as that read it. One that is there is not written into:
+    the folder is open to others, and it may be theirs, or a link."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with open(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
+        file.write(text)
 
 
 def _most(status: int) -> int:

@@ -3,13 +3,12 @@
 What comes out is an `Attempt`: a verdict of the provider, or our error for the hop that failed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import attrs
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
-from awfproxy.credentials.injector import prepare_request
-from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.injector import prepare_request, secrets_of
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.credentials.verdict import CannotTell, ProviderError, Verdict, read_error, verdict
 from awfproxy.errors.base import AwfError
@@ -59,17 +58,17 @@ class KeyProbe:
             return missing
         match await self._asker.ask(head, probe.body, limit, _most):
             case Answer() as answer:
-                return self._verdict(answer, keys)
+                return self._verdict(answer, secrets_of(self._access, keys))
             case NoAnswer():
                 return CannotTell(f"{self._provider.title} did not answer within {limit:g} s")
             case problem:
                 return problem
 
-    def _verdict(self, answer: Answer, keys: Sequence[Secret | None]) -> Attempt:
+    def _verdict(self, answer: Answer, secrets: Iterable[bytes]) -> Attempt:
         if not answer.complete and answer.status in _SAYS_NO:
             return IncompleteMessage("in the answer to the key check")
         found = read_error(answer.content) if answer.content else ProviderError()
-        if any(key is not None and quotes(found.code, key.reveal()) for key in keys):
+        if any(quotes(found.code, secret) for secret in secrets):
             found = attrs.evolve(found, code="")
         return verdict(self._provider, answer.status, found.code, found.text)
 
@@ -78,7 +77,7 @@ def _most(status: int) -> int:
     return BODY_LIMIT if 400 <= status < 500 else 0
 
 
-def quotes(code: str, key: bytes) -> bool:
-    """Whether a part of the key that could be recognised is in the code, which is going to be shown."""
-    shown = code.encode("ascii")
+def quotes(text: str, key: bytes) -> bool:
+    """Whether a part of the key that could be recognised is in a peer's text, which is going to be shown."""
+    shown = text.encode()
     return any(shown[i : i + _WINDOW] in key for i in range(len(shown) - _WINDOW + 1))

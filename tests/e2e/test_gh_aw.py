@@ -324,6 +324,43 @@ def test_malformed_key_is_78_and_no_port(runner: str, key: str) -> None:
         assert daemon.exit_code() == 78
 
 
+# --- an origin that repeats what it was sent ----------------------------------------------------------
+
+
+def echoing(exchange: Exchange) -> None:
+    """The whole credential as it came, and the key's end, as names of models."""
+    given = b"".join(exchange.seen.values(b"authorization")).decode("latin-1")
+    key = exchange.origin.key.decode("ascii")
+    assert given == f"Bearer {key}" or given == "Bearer THE-KEY"
+    exchange.answer(200, {"data": [{"id": f"echo {key}"}, {"id": f"end-{key[-12:]}"}, {"id": "gpt-5"}]})
+
+
+def test_key_in_a_list_of_models_is_on_no_page_in_no_file_and_in_no_log(
+    authority: Authority, own_origin: Origin, squid: Squid, canary: str, tmp_path: Path
+) -> None:
+    own_origin.models_answer = echoing
+    env, options = way(authority, own_origin, squid)
+    env |= {"OPENAI_API_KEY": canary, "AWF_API_PROXY_LOG_DIR": str(tmp_path), "AWF_REQUESTED_MODEL": "gpt-9"}
+    made = sidecar(env, *options)
+    with made.daemon as daemon:
+        daemon.ready()
+        made.checked()
+        daemon.wait_for_output('"event":"model_unavailable_at_startup"')
+        page = made.ask("openai", "GET", "/reflect")
+        counters = made.ask("openai", "GET", "/metrics").json()["counters"]
+        assert daemon.terminate() == 0
+    file, log = (tmp_path / "models.json").read_text(), daemon.output()
+    stars = "*" * len(canary)
+    (openai,) = [each for each in page.json()["endpoints"] if each["provider"] == "openai"]
+    assert openai["models"] == [f"echo {stars}", "gpt-5"]
+    assert json.loads(file)["providers"]["openai"]["models"] == [f"echo {stars}", "gpt-5"]
+    assert f"Available: echo {stars}, gpt-5" in log
+    assert counters["leaks_masked_total:openai"] == 2
+    assert (tmp_path / "models.json").stat().st_mode & 0o777 == 0o600
+    for text in page.body.decode(), file, log:
+        assert not any(canary[at : at + 8] in text for at in range(8, len(canary) - 7))
+
+
 # --- stopping ---------------------------------------------------------------------------------------
 
 

@@ -331,6 +331,7 @@ class House:
         write=emit,
         leak_guard=True,
         callers=None,
+        access=None,
     ):
         self.loop = Loop()
         self.sweep = Sweep(self.loop)
@@ -340,7 +341,7 @@ class House:
         self.pool = Pool(self.sweep, self.endpoint, limits or PoolLimits(warm=0), self.heard.append)
         self.metrics = Metrics()
         self.health = Health(lambda: 0.0, True)
-        access = OPENAI.access(Asked())
+        access = access or OPENAI.access(Asked())
         keys = {} if key is None else {"openai": InForce((Secret(key.encode("ascii")),), rules)}
         provider = OPENAI if profile.errors is None else profile.errors(OPENAI)
         log = AccessLog("openai", self.metrics, write)

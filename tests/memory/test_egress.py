@@ -173,7 +173,9 @@ def test_each_refusal_has_its_error_and_closes_the_connection(asking, answer, ki
     assert asking.squid.aborted
 
 
-@pytest.mark.parametrize("squid_error", [b"<script>EVIL", b"errEVIL", b"evil words"])
+@pytest.mark.parametrize(
+    "squid_error", [b"<script>EVIL", b"errEVIL", b"evil words", b"EVIL 0", b"EVIL_ERR_X", b"ERR_EVIL-1"]
+)
 def test_the_error_has_nothing_of_the_proxys_own_words(asking, squid_error):
     asking.squid.deliver(
         b"HTTP/1.1 503 EVIL\r\nX-Squid-Error: " + squid_error + b"\r\nX-Evil: EVIL\r\n\r\nEVIL"

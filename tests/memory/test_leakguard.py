@@ -1,10 +1,14 @@
 """An origin that repeats the key it was sent: whatever way it takes, the client gets stars, and it counts."""
 
+import json
+
 import pytest
 from twisted.logger import globalLogPublisher
 
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.store import InForce
+from awfproxy.providers.copilot import PROVIDER as COPILOT
+from awfproxy.providers.provider import Asked
 from tests.memory.peers import SWITCHED, answer, chunk, get, handshake
 
 KEY = b"sk-proj-Q7f2Kx9ZbTmW4cPvHs8LrJdNyEaGu3Ri5XoBhVqC"
@@ -303,6 +307,85 @@ def test_messages_of_the_clients_pass_as_they_are(joined):
     _, client, origin = joined
     client.deliver(KEY)
     assert origin.received == KEY
+
+
+# --- a further credential beside the key ------------------------------------------------------------------
+
+FURTHER = b"0123456789abcdef0123456789abcdef"
+HIDDEN = b"*" * len(FURTHER)
+
+
+@pytest.fixture
+def gateway(build):
+    """An origin that wants a credential of its own beside the key, as AWF_BYOK_EXTRA_HEADERS has it."""
+    extra = {"Ocp-Apim-Subscription-Key": FURTHER.decode("ascii"), "HTTP-Referer": "https://a.example/agent"}
+    environ = {"COPILOT_PROVIDER_API_KEY": "-", "COPILOT_PROVIDER_BASE_URL": "https://a.example",
+               "AWF_BYOK_EXTRA_HEADERS": json.dumps(extra)}  # fmt: skip
+    access = COPILOT.access(Asked(environ))
+
+    def make(**more):
+        return build(key=KEY.decode("ascii"), access=access, **more)
+
+    return make
+
+
+def test_a_further_credential_is_masked_wherever_the_key_would_be(gateway, outcome):
+    house = gateway()
+    client = house.client()
+    client.deliver(get())
+    origin = house.origins[-1]
+    assert b"\r\nOcp-Apim-Subscription-Key: " + FURTHER + b"\r\n" in origin.received
+    both = FURTHER + b" " + KEY
+    origin.deliver(
+        b"HTTP/1.1 103 Early Hints\r\nLink: </" + both + b">\r\n\r\n",
+        b"HTTP/1.1 200 Hello " + both + b"\r\nX-Echo: " + both + b"\r\nX-Request-Id: " + FURTHER
+        + b"\r\nTransfer-Encoding: chunked\r\n\r\n",
+        chunk(b"a " + FURTHER[:20]), chunk(FURTHER[20:] + KEY[:20]), chunk(KEY[20:] + b" b"),
+        chunk(b"https://a.example/agent"), b"0\r\nX-Sum: " + FURTHER + b"\r\n\r\n",
+    )  # fmt: skip
+    assert FURTHER not in client.received
+    assert KEY not in client.received
+    masked = HIDDEN + b" " + STARS
+    for said in b"Link: </" + masked + b">", b"HTTP/1.1 200 Hello " + masked, b"X-Echo: " + masked:
+        assert said in client.received
+    body = client.received.partition(b"chunked\r\n")[2]
+    assert content(body.replace(b"\r\nX-Sum: " + HIDDEN, b"")) == (
+        b"a " + HIDDEN + STARS + b" bhttps://a.example/agent"
+    )
+    assert b"\r\n0\r\nX-Sum: " + HIDDEN + b"\r\n\r\n" in client.received
+    assert house.line["provider_request_id"] == HIDDEN.decode()
+    counted(house, 10)
+    outcome(AREA, "leak: a credential beside the key", MASKED)
+
+
+def test_what_is_held_of_two_credentials_leaves_at_the_end(gateway):
+    house = gateway()
+    client, origin = asked(house)
+    origin.deliver(CHUNKED, chunk(FURTHER[:20]), chunk(KEY[:20]))
+    assert client.received.endswith(b"\r\n\r\n")
+    origin.deliver(b"0\r\n\r\n")
+    assert content(client.received) == FURTHER[:20] + KEY[:20]
+    counted(house, 0)
+
+
+def test_a_further_credential_in_a_websocket_is_masked(gateway):
+    house = gateway()
+    client, origin = asked(house, handshake())
+    origin.deliver(SWITCHED[:-2] + b"X-Echo: " + FURTHER + b"\r\n\r\n")
+    origin.deliver(frame(FURTHER), frame(KEY)[:30], frame(KEY)[30:])
+    assert b"\r\nX-Echo: " + HIDDEN + b"\r\n" in client.received
+    assert client.received.endswith(frame(HIDDEN) + frame(STARS))
+    client.reset()
+    counted(house, 3)
+
+
+def test_off_is_off_for_a_further_credential_and_the_log_shows_none(gateway):
+    house = gateway(leak_guard=False)
+    client, origin = asked(house)
+    origin.deliver(answer(FURTHER + KEY, b"X-Request-Id: " + FURTHER + KEY))
+    assert client.received.endswith(FURTHER + KEY)
+    assert house.line["provider_request_id"] == (HIDDEN + STARS).decode()
+    counted(house, 0)
 
 
 # --- which key, and whether at all ------------------------------------------------------------------------

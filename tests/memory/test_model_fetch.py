@@ -1,14 +1,17 @@
 """The lists of models: what is asked, what becomes of each answer, the file, and the requested model."""
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 
-from awfproxy.credentials.store import CredentialStore
+from awfproxy.credentials.secret import Secret
+from awfproxy.credentials.store import CredentialStore, InForce
 from awfproxy.errors.egress import EgressDenied
+from awfproxy.observe.metrics import Metrics
 from awfproxy.observe.models import ModelLists
 from awfproxy.service.ask import Answer, NoAnswer
 from awfproxy.service.models import LARGEST, LIMIT, Listed, ModelFetch
@@ -42,12 +45,17 @@ class Fetch:
         )
         self.lists = ModelLists()
         self.askers = {one.provider.name: Asked() for one in settings.providers}
+        self.metrics = {one.provider.name: Metrics() for one in settings.providers}
+        self.credentials = CredentialStore(in_force(settings))
         self.events = []
         globalLogPublisher.addObserver(self.events.append)
         self.folder = folder
         fetch = ModelFetch(
-            [Listed(one, self.askers[one.provider.name]) for one in settings.providers],
-            CredentialStore(in_force(settings)),
+            [
+                Listed(one, self.askers[one.provider.name], self.metrics[one.provider.name])
+                for one in settings.providers
+            ],
+            self.credentials,
             self.lists,
             folder=str(folder),
             requested=requested,
@@ -163,6 +171,70 @@ def test_stopping_ends_what_is_under_way(fetch, two):
     assert not (made.folder / "models.json").exists()
 
 
+# --- an origin that repeats what it was sent ----------------------------------------------------------
+
+
+def everywhere(made):
+    """All that comes of the lists: what the pages have, the file, and the log with its values."""
+    logged = [f"{formatEvent(event)} {event}" for event in made.events]
+    return "\n".join([str(made.lists), (made.folder / "models.json").read_text(), *logged])
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize("form", [{"id": "echo-KEY"}, {"name": "models/KEY"}, {"id": "KEYKEY-KEY"}])
+def test_name_with_the_key_in_it_is_masked_and_counted(fetch, canary, form, escaped):
+    made = fetch({"OPENAI_API_KEY": canary}, requested="gpt-9")
+    text = json.dumps({"data": [{"id": "gpt-5"}, form]})
+    said = "".join(f"\\u{ord(each):04x}" for each in canary) if escaped else canary
+    made.askers["openai"].answer.callback(Answer(200, text.replace("KEY", said).encode(), complete=True))
+    (name,) = form.values()
+    masked = name.removeprefix("models/").replace("KEY", "*" * len(canary))
+    assert made.lists.lists["openai"] == tuple(sorted(("gpt-5", masked)))
+    assert made.file()["providers"]["openai"]["models"] == list(made.lists.lists["openai"])
+    assert canary not in everywhere(made)
+    assert made.metrics["openai"].leaks_masked == name.count("KEY")
+    (event,) = made.logged("leak_masked")
+    assert (event["provider"], event["times"]) == ("openai", name.count("KEY"))
+    assert masked in made.logged("model_unavailable_at_startup")[0]["available"]
+
+
+@pytest.mark.parametrize("part", [slice(0, 16), slice(-12, None), slice(20, 28)], ids=["head", "end", "mid"])
+def test_name_that_quotes_a_part_of_the_key_is_none(fetch, canary, part):
+    made = fetch({"OPENAI_API_KEY": canary}, requested="gpt-9")
+    made.answer("openai", "gpt-5", f"wrong-{canary[part]}")
+    assert made.lists.lists["openai"] == ("gpt-5",)
+    assert canary[part] not in everywhere(made)
+    assert made.metrics["openai"].leaks_masked == 1
+    assert len(made.logged("leak_masked")) == 1
+
+
+def test_list_of_nothing_but_parts_of_the_key_is_none(fetch, canary):
+    made = fetch({"OPENAI_API_KEY": canary})
+    made.answer("openai", canary[20:40])
+    assert made.lists.lists["openai"] is None
+    assert len(made.logged("model_fetch_error")) == 1
+
+
+def test_key_of_another_provider_and_one_just_replaced_are_masked_too(fetch, canary):
+    """One gateway may stand behind two providers; and the answer may be longer under way than a reload."""
+    old, other, new = canary, canary[::-1], canary[30:] + canary[:30]
+    made = fetch({"OPENAI_API_KEY": old, "ANTHROPIC_API_KEY": other})
+    made.credentials.replace({**made.credentials.every(), "openai": InForce((Secret(new.encode()),))})
+    made.answer("openai", *(f"{at}-{key}" for at, key in enumerate((old, other, new))))
+    stars = "*" * len(canary)
+    assert made.lists.lists["openai"] == (f"0-{stars}", f"1-{stars}", f"2-{stars}")
+    assert made.metrics["openai"].leaks_masked == 3
+    made.running.addErrback(lambda failure: None).cancel()
+
+
+def test_list_without_a_key_in_it_is_counted_nowhere(fetch, canary):
+    made = fetch({"OPENAI_API_KEY": canary})
+    made.answer("openai", "gpt-5", "sk-proj")
+    assert made.lists.lists["openai"] == ("gpt-5", "sk-proj")
+    assert made.metrics["openai"].leaks_masked == 0
+    assert made.logged("leak_masked") == []
+
+
 # --- the file ---------------------------------------------------------------------------------------
 
 
@@ -196,6 +268,29 @@ def test_host_that_is_not_to_be_shown_is_not_in_it(fetch, canary):
     )
     made.answer("openai", "gpt-5")
     assert made.file()["providers"]["openai"]["target"] == "[REDACTED]"
+
+
+def test_file_is_its_owners_alone(fetch, tmp_path):
+    made = fetch({})
+    assert stat.S_IMODE((tmp_path / "models.json").stat().st_mode) == 0o600
+    assert made.logged("models_json_written")
+
+
+@pytest.mark.parametrize("kind", ["link", "open to all"])
+def test_file_is_made_anew_whatever_stood_there(fetch, tmp_path, kind):
+    """Others may write into the folder, too."""
+    path, other = tmp_path / "models.json", tmp_path / "other"
+    other.write_text("before")
+    if kind == "link":
+        path.symlink_to(other)
+    else:
+        path.write_text("x" * 100_000)
+        path.chmod(0o666)
+    fetch({})
+    assert other.read_text() == "before"
+    assert not path.is_symlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(path.read_text())
 
 
 def test_folder_that_is_not_there_is_said_once_and_not_made(fetch, tmp_path):

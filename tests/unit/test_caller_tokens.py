@@ -7,6 +7,8 @@ import json
 import time
 from collections.abc import Callable
 from hashlib import sha256
+from hmac import compare_digest
+from types import FunctionType, ModuleType
 
 import jwt
 import pytest
@@ -231,67 +233,6 @@ def test_while_keys_change_tokens_of_both_are_good() -> None:
     assert read(old, both, "openai") == read(new, both, "openai") == CLAIMS
     with pytest.raises(CallerTokenInvalid):
         read(old, both[:1], "openai")
-
-
-# --- what the time that it takes tells ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("differs", [None, 0, 31], ids=["good", "first octet", "last octet"])
-def test_signature_is_compared_in_constant_time(differs: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By what the standard library has for it (hmac.compare_digest), whole, and by nothing before it."""
-    signed_part = TOKEN.rpartition(b".")[0]
-    right = hmac.digest(KEY, signed_part.removeprefix(b"sk-awfproxy-"), "sha256")
-    given_one = bytearray(right)
-    if differs is not None:
-        given_one[differs] ^= 0xFF
-    compared = []
-    real = hmac.compare_digest
-    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append({a, b}) or real(a, b))
-    value = signed_part + b"." + base64.urlsafe_b64encode(given_one).rstrip(b"=")
-    if differs is None:
-        assert read(value, (Secret(KEY),), "openai") == CLAIMS
-    else:
-        with pytest.raises(CallerTokenInvalid, match="no token key here"):
-            read(value, (Secret(KEY),), "openai")
-    assert compared == [{bytes(given_one), right}]
-
-
-def as_bytes(key: object) -> bytes:
-    """A key that is a text; nothing of another one, whose own code is not run."""
-    if type(key) is str:
-        return key.encode("utf-8", "replace")
-    return key if type(key) is bytes else b""
-
-
-def keys_of_lookups() -> set[bytes]:
-    """Of every dictionary and set in the process; of tuples among them, the items."""
-    keys: set[bytes] = set()
-    gc.unfreeze()  # what modules have, the session has frozen
-    try:
-        for each in gc.get_objects():
-            for found in (each, *gc.get_referents(each)):  # what has only texts in it is none of gc's objects
-                if issubclass(type(found), dict | set | frozenset):
-                    for key in list(found):
-                        keys.update(map(as_bytes, key if type(key) is tuple else (key,)))
-    finally:
-        gc.collect()
-        gc.freeze()
-    return keys
-
-
-def test_nothing_is_looked_up_by_the_text_of_a_token() -> None:
-    """The time of such a search tells how far a guess is right: what is known is known by its digest."""
-    good = signed(SAID | {"sub": "by-digest"})
-    refused = signed(SAID | {"sub": "by-digest"}, b"another-" + KEY)
-    callers = store()
-    for _ in range(2):
-        judged(callers, with_token(good))
-        with pytest.raises(CallerTokenInvalid):
-            judged(callers, with_token(refused))
-    keys = keys_of_lookups()
-    assert sha256(good).digest() in keys, "else this looks in the wrong place"
-    parts = [value.rpartition(b".")[2] for value in (good, refused)]
-    assert not [key for key in keys if any(part in key for part in parts)]
 
 
 # --- its shape --------------------------------------------------------------------------------------
@@ -572,3 +513,101 @@ def test_labels_are_one_a_line_with_comments() -> None:
 def test_token_of_the_kit_is_good_now() -> None:
     callers = CallerStore(CallersInForce((Secret(KEY),)), time.time)
     assert judged(callers, with_token(token("openai").encode())).label == "job-123"
+
+
+# --- in constant time -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [(KEY,), (b"o" * SHORTEST, KEY), (KEY, b"o" * SHORTEST)])
+@pytest.mark.parametrize("forged", [False, True])
+def test_signature_is_compared_in_constant_time_with_that_of_each_key(
+    keys: tuple[bytes, ...], forged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyJWT's verifying asks `hmac.compare_digest`, and takes its word."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(a: bytes, b: bytes) -> bool:
+        compared.append((a, b))
+        return compare_digest(a, b)
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    content, _, signature = TOKEN.removeprefix(b"sk-awfproxy-").rpartition(b".")
+    if forged:
+        signature = (b"B" if signature[:1] == b"A" else b"A") + signature[1:]
+    given = base64.urlsafe_b64decode(signature + b"=")
+    expected = [(given, hmac.digest(key, content, "sha256")) for key in keys]
+    found = b"sk-awfproxy-" + content + b"." + signature
+    if forged:
+        with pytest.raises(CallerTokenInvalid):
+            read(found, tuple(map(Secret, keys)), "openai")
+        assert compared == expected
+    else:
+        assert read(found, tuple(map(Secret, keys)), "openai") == CLAIMS
+        assert compared == expected[: keys.index(KEY) + 1]
+
+
+def test_no_signature_counts_that_compare_digest_does_not_find_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hmac.compare_digest", lambda a, b: False)
+    with pytest.raises(CallerTokenInvalid):
+        read(TOKEN, (Secret(KEY),), "openai")
+
+
+class Looked(dict):  # type: ignore[type-arg]
+    """A dict that remembers what was looked for in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys_seen: list[object] = []
+
+    def get(self, key: object, default: object = None) -> object:
+        self.keys_seen.append(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: object) -> object:
+        self.keys_seen.append(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.keys_seen.append(key)
+        return super().__contains__(key)
+
+    def __setitem__(self, key: object, value: object) -> None:
+        self.keys_seen.append(key)
+        super().__setitem__(key, value)
+
+
+def test_what_is_known_of_tokens_is_looked_up_by_digest_alone() -> None:
+    """How long a lookup by text takes may tell how much of it is right."""
+    callers = store()
+    known = callers._known = Looked()
+    forged = TOKEN[:-2] + b"AA"
+    for _ in range(2):
+        judged(callers, with_token(TOKEN))
+        with pytest.raises(CallerTokenInvalid):
+            judged(callers, with_token(forged))
+    digests = {("openai", sha256(each).digest()) for each in (TOKEN, forged)}
+    assert set(known.keys_seen) == digests
+    assert list(known) == [("openai", sha256(TOKEN).digest())]
+
+
+def test_nothing_that_stays_in_the_store_is_a_tokens_text() -> None:
+    callers = store(revoked=frozenset({"another"}))
+    judged(callers, with_token(TOKEN))
+    held, left = {id(callers): callers}, [callers]
+    while left:
+        for each in gc.get_referents(left.pop()):
+            if id(each) not in held and not isinstance(each, type | ModuleType | FunctionType):
+                held[id(each)] = each
+                left.append(each)
+    texts = [each if isinstance(each, bytes) else each.encode() for each in held.values()
+             if isinstance(each, bytes | str)]  # fmt: skip
+    assert sha256(TOKEN).digest() in texts
+    parts = [TOKEN, *TOKEN.removeprefix(b"sk-awfproxy-").split(b".")[1:]]
+    assert not [part for part in parts for text in texts if part in text]
+
+
+def test_revoked_labels_are_asked_about_tokens_alone_whose_signature_is_good() -> None:
+    """Else a forged token would tell which labels are revoked."""
+    forged = signed({**SAID, "sub": "gone"}, b"o" * SHORTEST)
+    with pytest.raises(CallerTokenInvalid):
+        judged(store(revoked=frozenset({"gone"})), with_token(forged))

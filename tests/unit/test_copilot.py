@@ -1,9 +1,11 @@
 """Copilot: which host, which key in which scheme, and which fields, out of the variables that gh-aw sets."""
 
+import json
+
 import attrs
 import pytest
 
-from awfproxy.credentials.injector import prepare_request
+from awfproxy.credentials.injector import prepare_request, prepare_with_key, secrets_of
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.shape import check_shape
 from awfproxy.errors.configuration import ConfigError
@@ -385,6 +387,47 @@ def test_extra_fields_that_cannot_be_used_are_refused_and_not_quoted(value: str,
         access({**ELSEWHERE, "AWF_BYOK_EXTRA_HEADERS": value})
     assert str(caught.value).startswith("AWF_BYOK_EXTRA_HEADERS")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secrets"),
+    [
+        ("Ocp-Apim-Subscription-Key", "0123456789abcdef" * 2, ["0123456789abcdef" * 2]),
+        ("X_Gateway_Token", "hunter2hunter2", ["hunter2hunter2"]),
+        ("cf-aig-authorization", "Bearer gateway-word", ["gateway-word"]),
+        ("Helicone-Auth", "Basic dXNlcjpwYXNz", ["dXNlcjpwYXNz"]),
+        ("X-Client-Secret", "first-half second-half", ["first-half", "second-half"]),
+        ("X-Password", "pass word", []),
+        ("X-Auth-Token", "short", []),
+        ("x-team", "Z9ZbTmW4cPvHs8LrJdNyEaGu", ["Z9ZbTmW4cPvHs8LrJdNyEaGu"]),
+        ("x-team", "v1/Z9ZbTmW4cPvHs8LrJdNy/x", ["v1/Z9ZbTmW4cPvHs8LrJdNy/x"]),
+        ("HTTP-Referer", "https://github.com/example/repository", []),
+        ("X-Title", "The Example Company's Agent", []),
+        ("X-Author", "example-author", []),
+        ("X-Keyword", "keyword-of-ours", []),
+        ("Accept", "application/json", []),
+        ("X-Region", "europe-west1", []),
+        ("anthropic-beta", "prompt-caching-2024-07-31", []),
+        ("X-Session-Id", "123e4567-e89b-12d3-a456-426614174000", []),
+    ],
+)  # fmt: skip
+def test_what_is_a_credential_among_the_extra_fields_is_told_by_name_or_form(
+    name: str, value: str, secrets: list[str]
+) -> None:
+    made = access({**ELSEWHERE, "AWF_BYOK_EXTRA_HEADERS": json.dumps({"X-Other": "plain-text", name: value})})
+    assert made.keys[0].beside == tuple(each.encode() for each in secrets)
+    assert value not in repr(made)
+
+
+def test_extra_fields_that_are_credentials_are_looked_for_where_they_were_sent() -> None:
+    environ = {**OWN_KEY, "AWF_BYOK_EXTRA_HEADERS": '{"X-Api-Token": "hunter2hunter2"}'}
+    made = access(environ)
+    keys = (Secret(b"own-key-0"), Secret(b"ghp_0123"))
+    for method, path, beside in (b"POST", b"/x", (b"hunter2hunter2",)), (b"GET", b"/models", ()):
+        head, _, found = prepare_with_key(RequestHead(method, path, b"1.1", ()), NO_BODY, made, keys)
+        assert found == beside
+        assert (b"hunter2hunter2" in head.values(b"x-api-token")) is bool(beside)
+    assert secrets_of(made, keys) == (b"own-key-0", b"ghp_0123", b"hunter2hunter2")
 
 
 def test_session_goes_with_the_own_key_alone_unless_the_client_names_one() -> None:

@@ -375,7 +375,7 @@ def test_the_key_that_is_given_back_is_the_one_in_the_head(
         KeyUse("A", "a", bearer), KeyUse("B", "b", bearer), key_for=lambda method, path: int(method == b"GET")
     )
     secrets = [None if key is None else Secret(key) for key in keys]
-    after, key = prepare_with_key(RequestHead(method, b"/", b"1.1", ()), NO_BODY, access, secrets)
+    after, key, _ = prepare_with_key(RequestHead(method, b"/", b"1.1", ()), NO_BODY, access, secrets)
     assert key == expected
     assert after.fields == fields(HOST, (b"Authorization", b"Bearer " + expected))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from awfproxy.observe.leakguard import LeakGuard
+from awfproxy.observe.leakguard import LeakGuard, guard_of
 from awfproxy.wire.message import ResponseHead, field
 
 KEY = b"sk-proj-Q7f2Kx9ZbTmW4cPv"
@@ -189,6 +189,71 @@ def test_what_is_held_tells_nothing_of_the_key_behind_its_first_eight_bytes(
     text = b"".join(pieces)
     if key not in text and other not in text:
         assert fed(key, *pieces) == fed(other, *pieces)
+
+
+# --- several secrets --------------------------------------------------------------------------------------
+
+
+def test_one_secret_costs_what_one_guard_costs() -> None:
+    for secrets in [KEY], [KEY, KEY], [b"short", KEY]:
+        assert type(guard_of(secrets)) is LeakGuard
+    assert guard_of([b"short", b""]) is None
+
+
+def test_a_secret_within_another_leaves_nothing_of_either() -> None:
+    for secrets in [KEY, KEY[5:16]], [KEY[5:16], KEY]:
+        guard = guard_of(secrets)
+        assert guard is not None
+        assert guard.feed(b"a " + KEY + b" " + KEY[5:16] + b"!") == b"a " + STARS + b" " + b"*" * 11 + b"!"
+        assert guard.masked == 2
+        assert guard.text(KEY + KEY[5:16]) == STARS + b"*" * 11
+
+
+@st.composite
+def streams_of_several(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
+    """Secrets, and pieces of a text that is made of them all and of what is like them."""
+    drawn = draw(st.lists(streams(), min_size=2, max_size=3))
+    pieces = [piece for _, each in drawn for piece in each]
+    return [key for key, _ in drawn], draw(st.permutations(pieces))
+
+
+@settings(deadline=None)
+@given(streams_of_several())
+def test_of_several_secrets_none_passes_and_no_byte_is_lost_or_added(
+    stream: tuple[list[bytes], list[bytes]],
+) -> None:
+    secrets, pieces = stream
+    guard = guard_of(secrets)
+    assert guard is not None
+    left, arrived = b"", 0
+    for piece in pieces:
+        arrived += len(piece)
+        left += guard.feed(piece)
+        assert guard.held == arrived - len(left) < sum(map(len, set(secrets)))
+    left += guard.end()
+    assert guard.held == 0
+    text = b"".join(pieces)
+    assert len(left) == len(text)
+    assert not any(secret in left for secret in secrets)
+    of_secrets = {at + n for key in secrets for at in places(key, text) for n in range(len(key))}
+    for at, octet in enumerate(left):
+        assert octet == text[at] or (octet == ord("*") and at in of_secrets)
+
+
+def test_heads_and_trailers_are_searched_for_each_secret() -> None:
+    other = b"0123456789abcdef"
+    guard = guard_of([KEY, other])
+    assert guard is not None
+    raw = b"HTTP/1.1 200 " + KEY + b"\r\nX: " + other + b" " + KEY + b"\r\n\r\n"
+    after = guard.head(head(raw, KEY, (b"X", other + b" " + KEY)))
+    assert after.reason == STARS
+    assert after.fields == (field(b"X", b"*" * 16 + b" " + STARS),)
+    assert guard.fields((field(b"X-Sum", other), field(b"Y", KEY))) == (
+        field(b"X-Sum", b"*" * 16), field(b"Y", STARS),
+    )  # fmt: skip
+    assert guard.masked == 5
+    before = head(b"HTTP/1.1 200 OK\r\n\r\n", b"OK")
+    assert guard.head(before) is before
 
 
 # --- heads and trailers -----------------------------------------------------------------------------------
