@@ -17,10 +17,11 @@ class Do(Enum):
     FIN = "ends its direction"
     RESET = "resets the connection"
     DRIP = "sends the next bytes one by one, slowly, and over and over, until the connection ends"
+    TRICKLE = "sends the next bytes one by one, slowly"
     GIVEN_UP = "waits until the origin has lost the request, and reads nothing meanwhile"
 
 
-ARRIVED, CONTENT, OTHERS, ANSWER, HEAD, RELEASE, FIN, RESET, DRIP, GIVEN_UP = Do
+ARRIVED, CONTENT, OTHERS, ANSWER, HEAD, RELEASE, FIN, RESET, DRIP, TRICKLE, GIVEN_UP = Do
 Step = bytes | Do
 
 MARK = b"MARK"

@@ -5,7 +5,7 @@ import itertools
 import socket
 import string
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tests.hostile.client_answers import check_alive, check_error
 from tests.hostile.client_case import (
@@ -25,6 +25,7 @@ from tests.hostile.client_case import (
     PORT,
     RELEASE,
     RESET,
+    TRICKLE,
     UNKNOWN_METHOD,
     Case,
     Step,
@@ -122,16 +123,18 @@ class Play:
         elif step is GIVEN_UP:
             self.witness.wait_for(self.mark, lambda seen: seen.ended == "left")
         elif step is DRIP:
+            self._drip(client, itertools.cycle(self._filled(next(steps))))
+        elif step is TRICKLE:
             self._drip(client, self._filled(next(steps)))
 
-    def _drip(self, client: Client, data: bytes) -> None:
+    def _drip(self, client: Client, data: Iterable[int]) -> None:
         """The pace of a slow client is no waiting for something: it is what is tested."""
         client.sock.settimeout(_PACE)
         ends = time.monotonic() + _PATIENCE
-        for at in itertools.count():
+        for octet in data:
             assert time.monotonic() < ends, "a slow client was never stopped"
             with contextlib.suppress(ConnectionError):
-                client.send(data[at % len(data) :][:1])
+                client.send(bytes([octet]))
             try:
                 client.reader.buffer = client.reader.more()
                 break

@@ -11,6 +11,7 @@ from tests.hostile.client_case import (
     GIVEN_UP,
     KEPT,
     POST,
+    TRICKLE,
     Case,
     Step,
 )
@@ -57,7 +58,7 @@ ROWS = (
            b"Content-Length: 5\r\n\r\n",),
           saw="POST /v1/kit/continue?MARK cut"),
     Case("slow body", "octet by octet, but it moves", _BODY,
-         (POST + b"Content-Length: 25\r\n\r\n", DRIP, b"abcde"), "200", "POST /v1/MARK 25", KEPT,
+         (POST + b"Content-Length: 25\r\n\r\n", TRICKLE, b"abcde" * 5), "200", "POST /v1/MARK 25", KEPT,
          not_by_h11="it is sent more than once"),
     Case("slow reader", "never reads a large answer", _READ,
          (b"GET /v1/kit/download?bytes=50000000&MARK HTTP/1.1\r\nHost: a\r\n\r\n", GIVEN_UP), "200 cut",
