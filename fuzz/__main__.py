@@ -19,6 +19,10 @@ TARGETS = {
     "answer": "words",
     "events": "words",
     "line": "words",
+    "models": "words",
+    "presented": "tokens",
+    "token": "tokens",
+    "leakguard": "leaks",
     "settings": "settings",
 }
 """By name, and the module that has it."""

@@ -1,6 +1,8 @@
 """What else of a peer is read: the egress proxy's answer, targets, JSON, events; and what is said of it."""
 
+import json
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 
 from awfproxy.credentials.verdict import read_error
@@ -17,6 +19,7 @@ from fuzz.cuts import ways
 
 _ORIGIN = Origin("api.openai.com")
 _RULES = parse_rules(["allow GET /v1/models/**", "deny * /**"], "fuzz")
+_LONGEST_NAME, _MOST_NAMES = 200, 2000
 _PARAMETERS = frozenset({b"key", b"api_key"})
 
 
@@ -63,8 +66,35 @@ def answer(data: bytes) -> None:
     """A provider's JSON, when awfproxy itself has asked: what is taken of it is printable and short."""
     error = read_error(data)
     assert re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", error.code)
-    for name in model_names(data) or ():
-        assert name.isprintable()
+
+
+def models(data: bytes) -> None:
+    """A provider's list of models, or an entry of one, or a name: short, printable, once, from the answer."""
+    name = json.dumps(data.decode("latin-1")).encode()
+    for content in (data, b'{"data":[' + data + b"]}", b'{"models":[{"name":' + name + b"}]}"):
+        names = model_names(content)
+        if names is None:
+            continue
+        assert 0 < len(names) <= _MOST_NAMES
+        assert list(names) == sorted(set(names))
+        there = set(_texts(json.loads(content)))
+        for each in names:
+            assert 0 < len(each) <= _LONGEST_NAME
+            assert each.isprintable(), "it goes to a terminal"
+            assert each in there or f"models/{each}" in there, "the answer does not have it"
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All that are in a JSON document."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, list):
+            waiting.extend(one)
+        elif isinstance(one, dict):
+            waiting.extend(one.values())
 
 
 def events(data: bytes) -> None:
