@@ -74,7 +74,10 @@ class Play:
             if not left:
                 self._check_end(client)
         requests = self._requests()
-        self.witness.account(len(requests))
+        if self.case.at_most:
+            self.witness.account_at_most(self.mark, len(self.case.saw))
+        else:
+            self.witness.account(len(requests))
         for seen in requests:
             self._check_credentials(seen)
         self._check_contents(requests)
@@ -202,7 +205,7 @@ class Play:
         """All that came of the case, once nothing more will."""
 
         def settled() -> list[Seen] | None:
-            found = [seen for seen in self.witness.find(self.mark) if b"/next-" not in seen.target]
+            found = self.witness.of_row(self.mark)
             return found if all(seen.ended for seen in found) else None
 
         wanted = self.case.saw

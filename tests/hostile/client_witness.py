@@ -40,7 +40,7 @@ class TapedExchange(Exchange):
 
 
 class Witness(Origin):
-    """The kit's origin, with a tape of each connection; `accounted` is how many requests the rows explain."""
+    """The kit's origin, with a tape of each connection; the rows say how many requests they explain."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments, exchange=TapedExchange)
@@ -48,12 +48,27 @@ class Witness(Origin):
         self.said: defaultdict[Seen, bytearray] = defaultdict(bytearray)
         """All that each request was answered with, but what follows a 101."""
         self.accounted = 0
+        self._races: dict[bytes, int] = {}
         self._lock = threading.Lock()
 
     def account(self, requests: int) -> None:
         """So many requests are explained by a row."""
         with self._lock:
             self.accounted += requests
+
+    def account_at_most(self, mark: bytes, requests: int) -> None:
+        """Up to so many with this mark are explained, whenever they come: the client's end races them."""
+        with self._lock:
+            self._races[mark] = requests
+
+    def unexplained(self) -> int:
+        """How many requests no row explains; below zero, how many rows counted too many."""
+        raced = (min(most, len(self.of_row(mark))) for mark, most in self._races.items())
+        return len(self.requests) - self.accounted - sum(raced)
+
+    def of_row(self, mark: bytes) -> list[Seen]:
+        """Those of the row with this mark, without what was asked to see whether others get their answers."""
+        return [seen for seen in self.find(mark) if b"/next-" not in seen.target]
 
     def reader(self, sock: socket.socket) -> TapedReader:  # type: ignore[override]
         reader = TapedReader(sock)
