@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, example, find, given, settings
+from hypothesis import Phase, assume, example, find, given, settings
 from hypothesis import strategies as st
 
 from tests.memory import model
@@ -64,6 +64,8 @@ contents = st.lists(
 )
 sizes = st.sampled_from([b"%X", b"%x", b"%04x"])
 extensions = st.sampled_from([b"", b";a", b';a="b c"', b";a=b;c", b';a="b;\\"c"'])
+HELD = 65536
+"""Octets of a pipeline that wait for the answer before them."""
 METHODS = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS"]
 
 
@@ -216,6 +218,8 @@ def test_what_the_origin_receives_is_what_was_sent_after_the_documented_transfor
     canary: str, data: st.DataObject, sent: list[tuple[Message, bytes]]
 ) -> None:
     key = canary.encode("ascii")
+    # More is not held behind one that is being answered (tests/hostile: "too long while one is answered").
+    assume(sum(len(raw) for _, raw in sent[1:]) <= HELD)
     pieces = data.draw(cut(b"".join(raw for _, raw in sent)))
     with house(canary) as made:
         client, origins = made.client(), Origins(made)
