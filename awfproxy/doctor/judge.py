@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from awfproxy.agents.agent import Finding
 from awfproxy.callers.allowed import Allowed, Peer
 from awfproxy.credentials.injector import secrets_of
+from awfproxy.credentials.quotes import quotes
 from awfproxy.credentials.secret import Secret
 from awfproxy.credentials.verdict import CannotTell, ProviderError, Rejected, describe, read_error
 from awfproxy.doctor.client import Answer
@@ -20,7 +21,7 @@ from awfproxy.errors.own import CredentialMissing
 from awfproxy.errors.table import table
 from awfproxy.providers.provider import Provider, Trial
 from awfproxy.service.exit import ExitCode
-from awfproxy.service.probe import Attempt, quotes
+from awfproxy.service.probe import Attempt
 from awfproxy.service.validator import Policy, Quit
 from awfproxy.settings.provider import ProviderSettings
 from awfproxy.settings.values import Probe
@@ -59,7 +60,7 @@ def _attempt(found: Attempt, provider: Provider, origin: Origin) -> Outcome:
 
 def certificate(shown: str, one: ProviderSettings) -> Outcome:
     """It is good. Its issuer's name is a peer's text."""
-    quoted = any(quotes(shown, secret) for secret in secrets_of(one.access, one.keys))
+    quoted = quotes(shown, secrets_of(one.access, one.keys))
     return ok("The certificate is good." if quoted else f"The certificate is good: {shown}.")
 
 
@@ -185,7 +186,7 @@ def _refused(
 ) -> Outcome:
     """The provider's refusal: its status and code are shown, never its words."""
     code = error.code
-    if any(key is not None and quotes(code, key.reveal()) for key in keys):
+    if quotes(code, [key.reveal() for key in keys if key is not None]):
         code = ""
     said = f"{provider.title} refuses a request to {model} ({f'{status} {code}'.strip()})."
     if status == 401:

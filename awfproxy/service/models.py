@@ -5,7 +5,7 @@ Whatever fails leaves a provider's list at None. Nothing waits for it.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from awfproxy.credentials.injector import prepare_request, secrets_of
+from awfproxy.credentials.quotes import quotes
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.errors.base import AwfError
 from awfproxy.observe.leakguard import guard_of
@@ -21,7 +22,6 @@ from awfproxy.observe.metrics import Metrics
 from awfproxy.observe.models import ModelLists
 from awfproxy.providers.models import model_names, models_target
 from awfproxy.service.ask import Answer, Asker
-from awfproxy.service.probe import quotes
 from awfproxy.service.together import all_of
 from awfproxy.settings.provider import ProviderSettings
 from awfproxy.wire.framing import NO_BODY
@@ -118,7 +118,7 @@ class ModelFetch:
         return found
 
     def _without_secrets(
-        self, names: Sequence[str], secrets: Iterable[bytes], each: Listed
+        self, names: Sequence[str], secrets: Collection[bytes], each: Listed
     ) -> tuple[str, ...] | None:
         """The names as the leak guard would leave them; those that quote a part of a key are none.
 
@@ -128,7 +128,7 @@ class ModelFetch:
         if guard is None:
             return tuple(names) or None
         masked = {guard.text(name.encode()).decode() for name in names}
-        kept = {name for name in masked if not any(quotes(name, secret) for secret in secrets)}
+        kept = {name for name in masked if not quotes(name, secrets)}
         times = guard.masked + len(masked) - len(kept)
         if times:
             each.metrics.leaks_masked += times

@@ -9,6 +9,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from awfproxy.credentials.injector import prepare_request, secrets_of
+from awfproxy.credentials.quotes import quotes
 from awfproxy.credentials.store import CredentialStore
 from awfproxy.credentials.verdict import CannotTell, ProviderError, Verdict, read_error, verdict
 from awfproxy.errors.base import AwfError
@@ -21,7 +22,6 @@ from awfproxy.wire.message import RequestHead
 BODY_LIMIT = 64 * 1024
 """An error object is small; what is longer is cut, and then has no code."""
 
-_WINDOW = 8
 _SAYS_NO = (400, 401, 403)
 # Half an error says nothing.
 
@@ -68,16 +68,10 @@ class KeyProbe:
         if not answer.complete and answer.status in _SAYS_NO:
             return IncompleteMessage("in the answer to the key check")
         found = read_error(answer.content) if answer.content else ProviderError()
-        if any(quotes(found.code, secret) for secret in secrets):
+        if quotes(found.code, secrets):
             found = attrs.evolve(found, code="")
         return verdict(self._provider, answer.status, found.code, found.text)
 
 
 def _most(status: int) -> int:
     return BODY_LIMIT if 400 <= status < 500 else 0
-
-
-def quotes(text: str, key: bytes) -> bool:
-    """Whether a part of the key that could be recognised is in a peer's text, which is going to be shown."""
-    shown = text.encode()
-    return any(shown[i : i + _WINDOW] in key for i in range(len(shown) - _WINDOW + 1))

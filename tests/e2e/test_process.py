@@ -21,22 +21,19 @@ from tests.kit.daemon import BIN, RUNNERS, Daemon, environment
 from tests.kit.origin import Origin
 from tests.kit.reader import poll
 from tests.kit.squid import Squid
-from tests.kit.tools import do_without
+from tests.kit.users import User, need_users
 
 Outcome = Callable[[str, str, str], None]
 AREA = "The process"
-NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all")
+NOBODY = User(gid=65534)
 
 
 def as_nobody(*command: str) -> list[str]:
     """The command as a user without privileges; as we are, where we have none."""
     if os.geteuid() != 0:
         return list(command)
-    try:
-        subprocess.run([*NOBODY, sys.executable, "-c", ""], capture_output=True, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        do_without("no other user can run this Python (setpriv of util-linux)")
-    return [*NOBODY, *command]
+    need_users()
+    return NOBODY.command(*command)
 
 
 def status(daemon: Daemon, name: str) -> str:
