@@ -15,7 +15,8 @@ from tests.kit.client import ask
 from tests.kit.container import ROOT
 from tests.kit.daemon import Daemon
 from tests.kit.origin import Origin
-from tests.kit.squid import Squid, free_port
+from tests.kit.ports import free_port
+from tests.kit.squid import Squid
 from tests.kit.tools import need
 
 ANTHROPIC = "api.anthropic.com"

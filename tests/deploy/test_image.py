@@ -15,8 +15,9 @@ from tests.kit.certificates import Authority
 from tests.kit.client import Client, ask
 from tests.kit.container import LOGS, ROOT, UID, Container, Image, build
 from tests.kit.origin import Origin
+from tests.kit.ports import free_port
 from tests.kit.reader import poll
-from tests.kit.squid import Squid, free_port
+from tests.kit.squid import Squid
 from tests.kit.tools import need
 
 MB = 1_000_000

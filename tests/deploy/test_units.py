@@ -21,8 +21,9 @@ from tests.e2e.conftest import NAME
 from tests.kit.certificates import Authority
 from tests.kit.client import Client, ask
 from tests.kit.origin import Origin
+from tests.kit.ports import free_port
 from tests.kit.reader import poll
-from tests.kit.squid import Squid, free_port
+from tests.kit.squid import Squid
 from tests.kit.systemd import UNITS, Manager
 from tests.kit.tools import need, need_systemd
 

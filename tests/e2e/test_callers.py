@@ -20,8 +20,9 @@ from tests.kit.certificates import Authority
 from tests.kit.client import Client
 from tests.kit.daemon import BIN, Daemon, environment, never_listens_until_end
 from tests.kit.origin import Origin
+from tests.kit.ports import free_port
 from tests.kit.reader import Closed, poll
-from tests.kit.squid import Squid, free_port
+from tests.kit.squid import Squid
 from tests.kit.tokens import key_file, token
 from tests.kit.users import User, need_users
 

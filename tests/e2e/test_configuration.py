@@ -11,7 +11,8 @@ from tests.e2e.conftest import NAME, Stack, options
 from tests.kit.certificates import Authority
 from tests.kit.daemon import RUNNERS, Daemon
 from tests.kit.origin import Origin
-from tests.kit.squid import Squid, free_port
+from tests.kit.ports import free_port
+from tests.kit.squid import Squid
 
 
 def test_all_from_the_environment(

@@ -21,7 +21,7 @@ from awfproxy.hardening import landlock
 from awfproxy.hardening.calls import ARCHITECTURES
 from tests.kit import attempts
 from tests.kit.daemon import environment
-from tests.kit.squid import free_port
+from tests.kit.ports import free_port
 from tests.kit.tools import do_without
 
 Outcome = Callable[[str, str, str], None]

@@ -21,7 +21,8 @@ from tests.kit.canary import make_canary
 from tests.kit.certificates import Authority
 from tests.kit.daemon import Daemon, environment
 from tests.kit.origin import Exchange, Origin
-from tests.kit.squid import Squid, free_port
+from tests.kit.ports import free_port
+from tests.kit.squid import Squid
 from tests.kit.tools import need
 
 PROGRAM = "import sys; from awfproxy.cli.main import main; sys.exit(main())"

@@ -16,8 +16,9 @@ from tests.kit.certificates import Authority
 from tests.kit.client import Client, Response, ask
 from tests.kit.daemon import RUNNERS, Daemon, never_listens_until_end
 from tests.kit.origin import Exchange, Origin
+from tests.kit.ports import free_port
 from tests.kit.reader import Closed, poll
-from tests.kit.squid import Squid, free_port
+from tests.kit.squid import Squid
 from tests.kit.tools import need
 from tests.kit.websocket import connect
 

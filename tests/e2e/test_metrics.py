@@ -14,8 +14,9 @@ from tests.kit.certificates import Authority
 from tests.kit.client import Client
 from tests.kit.daemon import Daemon
 from tests.kit.origin import Origin
+from tests.kit.ports import free_port
 from tests.kit.reader import poll
-from tests.kit.squid import Squid, free_port
+from tests.kit.squid import Squid
 
 ACCEPT = b"application/openmetrics-text;version=1.0.0;q=0.3,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 

@@ -13,7 +13,8 @@ from tests.kit.copilot_origin import CopilotExchange
 from tests.kit.daemon import Daemon, never_listens_until_end
 from tests.kit.gemini_origin import GeminiExchange
 from tests.kit.origin import Exchange, Origin
-from tests.kit.squid import Squid, free_port
+from tests.kit.ports import free_port
+from tests.kit.squid import Squid
 from tests.kit.tools import need
 
 KINDS: dict[str, tuple[str, str, type[Exchange]]] = {

@@ -12,8 +12,9 @@ from tests.kit.certificates import Authority
 from tests.kit.client import Client, ask
 from tests.kit.daemon import Daemon
 from tests.kit.origin import Origin
+from tests.kit.ports import free_port
 from tests.kit.reader import Closed, poll
-from tests.kit.squid import Squid, free_port
+from tests.kit.squid import Squid
 from tests.kit.tools import need
 
 

@@ -17,9 +17,9 @@ from tests.kit.certificates import Authority
 from tests.kit.client import Client
 from tests.kit.daemon import BIN, RUNNERS, Daemon, never_listens_until_end
 from tests.kit.origin import Exchange, Origin
-from tests.kit.ports import origin_listener
+from tests.kit.ports import free_port, origin_listener
 from tests.kit.reader import poll
-from tests.kit.squid import Squid, free_port
+from tests.kit.squid import Squid
 from tests.kit.tools import need, need_pid_namespace
 
 pytestmark = pytest.mark.parametrize("runner", RUNNERS)

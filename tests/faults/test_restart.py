@@ -14,8 +14,9 @@ from tests.kit.certificates import Authority
 from tests.kit.client import Client, ask
 from tests.kit.daemon import BIN, RUNNERS, Daemon
 from tests.kit.origin import Origin
+from tests.kit.ports import free_port
 from tests.kit.reader import Closed, poll
-from tests.kit.squid import Squid, free_port
+from tests.kit.squid import Squid
 from tests.kit.tools import need
 
 _AS_SYSTEMD = """

@@ -13,8 +13,9 @@ from tests.kit.certificates import Authority
 from tests.kit.client import Client
 from tests.kit.daemon import BIN, RUNNERS, Daemon
 from tests.kit.origin import Exchange, Origin
+from tests.kit.ports import free_port
 from tests.kit.reader import poll
-from tests.kit.squid import Squid, free_port
+from tests.kit.squid import Squid
 from tests.kit.tools import need_pid_namespace
 
 Outcome = Callable[[str, str, str], None]

@@ -16,8 +16,8 @@ from pathlib import Path
 import awfproxy
 from tests.kit import canary
 from tests.kit.client import Response, ask
+from tests.kit.ports import free_port
 from tests.kit.reader import Closed, poll
-from tests.kit.squid import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = Path(awfproxy.__file__).resolve().parents[1]

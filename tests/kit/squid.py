@@ -14,7 +14,7 @@ from pathlib import Path
 from awfproxy.squid import included, source, squid_conf
 from awfproxy.wire.target import Origin
 from tests.kit import canary
-from tests.kit.ports import ORIGIN_PORTS
+from tests.kit.ports import ORIGIN_PORTS, free_port
 from tests.kit.reader import Closed, Reader, poll
 
 _SERVICE = itertools.count()
@@ -22,13 +22,6 @@ _SERVICE = itertools.count()
 
 def squid_binary() -> str | None:
     return shutil.which("squid", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-
-
-def free_port() -> int:
-    """A port that nothing listens on now. For programs that cannot bind port 0 and tell."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Squid:

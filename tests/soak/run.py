@@ -16,8 +16,9 @@ import attrs
 from awfproxy.wire.target import Origin
 from tests.kit.certificates import Authority
 from tests.kit.daemon import PACKAGES, ROOT, Daemon
+from tests.kit.ports import free_port
 from tests.kit.reader import poll
-from tests.kit.squid import Squid, free_port
+from tests.kit.squid import Squid
 from tests.soak.load import Load
 from tests.soak.watch import Sample, Watch
 

@@ -18,8 +18,9 @@ from tests.kit.copilot_origin import CopilotExchange
 from tests.kit.daemon import PACKAGES, Daemon
 from tests.kit.gemini_origin import GeminiExchange
 from tests.kit.origin import Exchange, Origin, Seen
+from tests.kit.ports import free_port
 from tests.kit.sandbox import AGENT_SOURCE, Relay, Sandbox, Turn
-from tests.kit.squid import Squid, free_port
+from tests.kit.squid import Squid
 from tests.kit.tools import need_sandbox
 
 _NOTHING_ASKED = " NONE_NONE/000 0 - error:transaction-end-before-headers "

@@ -15,9 +15,9 @@ from tests.e2e.clients.conftest import KINDS, AgentsStack, Client, Run
 from tests.kit.certificates import Authority
 from tests.kit.clients import commands
 from tests.kit.daemon import Daemon
+from tests.kit.ports import free_port
 from tests.kit.reader import poll
 from tests.kit.responses_api import TEXT
-from tests.kit.squid import free_port
 from tests.kit.tokens import key_file, token
 from tests.kit.tools import need
 
